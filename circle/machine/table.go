@@ -1,0 +1,111 @@
+package machine
+
+import "iter"
+
+// Key is a row's place in its table: parts in order, so that rows walk in that order.
+type Key []byte
+
+// Str appends a text part. Text must hold no zero byte, which ends the part.
+func (k Key) Str(s string) Key { return append(append(k[:len(k):len(k)], s...), 0) }
+
+// Num appends a number part; numbers walk from small to large.
+func (k Key) Num(n uint64) Key { return bigEndian(k[:len(k):len(k)], n) }
+
+// Bytes appends a part of fixed length, such as an id or a hash.
+func (k Key) Bytes(b []byte) Key { return append(k[:len(k):len(k)], b...) }
+
+func (k Key) num() uint64 {
+	var n uint64
+	for _, b := range k[:8] {
+		n = n<<8 | uint64(b)
+	}
+	return n
+}
+
+var (
+	tablePrefix   = []byte("s/") // what rules write, and the state hash covers
+	journalPrefix = []byte("j/")
+	answerPrefix  = []byte("a/")
+	eventPrefix   = []byte("e/")
+	metaKey       = []byte("m")
+)
+
+func journalKey(position uint64) []byte { return Key(journalPrefix).Num(position) }
+func answerKey(id ID) []byte            { return Key(answerPrefix).Bytes(id[:]) }
+func eventKey(n uint64) []byte          { return Key(eventPrefix).Num(n) }
+
+// Table is a feature's rows of one type, under a prefix of their own, walked in key order.
+type Table[V any] struct{ prefix Key }
+
+// NewTable names a table; feature and name together must be the circle's only one.
+func NewTable[V any](feature, name string) Table[V] {
+	return Table[V]{prefix: Key(tablePrefix).Str(feature + "." + name)}
+}
+
+func (t Table[V]) key(k Key) []byte { return t.prefix.Bytes(k) }
+
+// Get returns the row at k; the zero V and false where there is none.
+func (t Table[V]) Get(r Reader, k Key) (V, bool) {
+	var v V
+	raw, ok := r.Get(t.key(k))
+	if ok {
+		mustDecode(raw, &v)
+	}
+	return v, ok
+}
+
+// Has tells whether there is a row at k.
+func (t Table[V]) Has(r Reader, k Key) bool {
+	_, ok := r.Get(t.key(k))
+	return ok
+}
+
+// Put writes the row at k.
+func (t Table[V]) Put(tx *Tx, k Key, v V) { tx.set(t.key(k), mustEncode(v)) }
+
+// Delete removes the row at k, if any.
+func (t Table[V]) Delete(tx *Tx, k Key) { tx.delete(t.key(k)) }
+
+// All walks the rows whose key begins with prefix, at or after from (nil: all), smallest key first. The
+// table must not be written during the walk.
+func (t Table[V]) All(r Reader, prefix, from Key) iter.Seq2[Key, V] {
+	return func(yield func(Key, V) bool) {
+		r.Ascend(t.key(prefix), t.start(from), t.rows(yield))
+	}
+}
+
+// Latest is All from the far end: rows at or before from (nil: the last), largest key first.
+func (t Table[V]) Latest(r Reader, prefix, from Key) iter.Seq2[Key, V] {
+	return func(yield func(Key, V) bool) {
+		r.Descend(t.key(prefix), t.start(from), t.rows(yield))
+	}
+}
+
+func (t Table[V]) start(from Key) []byte {
+	if from == nil {
+		return nil
+	}
+	return t.key(from)
+}
+
+func (t Table[V]) rows(yield func(Key, V) bool) func(key, value []byte) bool {
+	return func(key, value []byte) bool {
+		var v V
+		mustDecode(value, &v)
+		return yield(Key(key[len(t.prefix):]), v)
+	}
+}
+
+// Events returns the newest events that a reader may see, newest first, at most limit.
+func Events(r Reader, limit int, sees func(Event) bool) []Event {
+	var out []Event
+	r.Descend(eventPrefix, nil, func(_, value []byte) bool {
+		var e Event
+		mustDecode(value, &e)
+		if sees(e) {
+			out = append(out, e)
+		}
+		return len(out) < limit
+	})
+	return out
+}

@@ -1,0 +1,180 @@
+package machine
+
+import (
+	"crypto/sha256"
+	"slices"
+)
+
+// Tx is one command being applied. Rules write through tables on it; everything written is undone when the
+// command, or the nested command that wrote it, is refused.
+type Tx struct {
+	kv      KV
+	machine *Machine
+	cmd     Command
+	meta    Meta
+	current Rule
+	undo    []undo
+	events  []Event
+	depth   int
+	fresh   uint64
+}
+
+type undo struct {
+	key, value []byte
+	had        bool
+}
+
+// mark is a point to undo back to.
+type mark struct{ undo, events int }
+
+// Event is something that happened, for pages, notices and audit. It is an output: no rule reads it.
+// Fields are flat so that one page can put any of them into words.
+type Event struct {
+	_        struct{} `cbor:",toarray"`
+	Number   uint64   `json:"number"`
+	Position uint64   `json:"position"`
+	At       int64    `json:"at"`
+	Kind     string   `json:"kind"`              // past tense: coin.given
+	Audience []string `json:"audience"`          // person ids, or AudienceCircle
+	Subject  string   `json:"subject,omitempty"` // who or what it is about
+	Object   string   `json:"object,omitempty"`  // the other side
+	Minutes  int64    `json:"minutes,omitempty"`
+	Words    string   `json:"words,omitempty"`
+}
+
+// AudienceCircle marks an event that every member of the circle may see.
+const AudienceCircle = "circle"
+
+// Caller returns who asked for the running command: the circle, inside a nested one.
+func (tx *Tx) Caller() Caller { return tx.cmd.Caller }
+
+// ID returns the id of the command that the client sent.
+func (tx *Tx) ID() ID { return tx.cmd.ID }
+
+// Fresh returns an id no other call returns: the command's own first, then ids made from it. What a command
+// makes is thereby named the same on every replica.
+func (tx *Tx) Fresh() ID {
+	tx.fresh++
+	if tx.fresh == 1 {
+		return tx.cmd.ID
+	}
+	sum := sha256.Sum256(Key("carecircle id v1").Bytes(tx.cmd.ID[:]).Num(tx.fresh))
+	return ID(sum[:16])
+}
+
+// Now returns the ledger time: Unix milliseconds, never earlier than any command before.
+func (tx *Tx) Now() int64 { return tx.cmd.At }
+
+// Head returns the journal's position and hash, this command included.
+func (tx *Tx) Head() (position uint64, head Hash) { return tx.meta.Position, tx.meta.Head }
+
+// Get implements Reader.
+func (tx *Tx) Get(key []byte) ([]byte, bool) { return tx.kv.Get(key) }
+
+// Ascend implements Reader.
+func (tx *Tx) Ascend(prefix, from []byte, fn func(key, value []byte) bool) {
+	tx.kv.Ascend(prefix, from, fn)
+}
+
+// Descend implements Reader.
+func (tx *Tx) Descend(prefix, from []byte, fn func(key, value []byte) bool) {
+	tx.kv.Descend(prefix, from, fn)
+}
+
+func (tx *Tx) set(key, value []byte) {
+	tx.remember(key)
+	tx.kv.Set(key, value)
+}
+
+func (tx *Tx) delete(key []byte) {
+	tx.remember(key)
+	tx.kv.Delete(key)
+}
+
+func (tx *Tx) remember(key []byte) {
+	if len(tx.undo) >= MaxUndoOfCommand {
+		panic("one command writes more rows than any rule should")
+	}
+	old, had := tx.kv.Get(key)
+	tx.undo = append(tx.undo, undo{key: key, value: slices.Clone(old), had: had})
+}
+
+func (tx *Tx) mark() mark { return mark{undo: len(tx.undo), events: len(tx.events)} }
+
+func (tx *Tx) undoTo(m mark) {
+	for _, u := range slices.Backward(tx.undo[m.undo:]) {
+		if u.had {
+			tx.kv.Set(u.key, u.value)
+		} else {
+			tx.kv.Delete(u.key)
+		}
+	}
+	tx.undo = tx.undo[:m.undo]
+	tx.events = tx.events[:m.events]
+}
+
+// Emit records an event, to be published if the command is done.
+func (tx *Tx) Emit(e Event) {
+	if len(tx.events) >= MaxEventsOfOne {
+		panic("one command emits more events than any rule should")
+	}
+	tx.events = append(tx.events, e)
+}
+
+// Run does another command as the circle, inside this one: all of it or, when it is refused, none of it.
+// The refusal is the caller's to pass on or to live with. Only features with MayRun may call it.
+func (tx *Tx) Run(kind string, body any) (any, error) {
+	if !tx.current.mayRun {
+		panic("feature " + tx.current.feature + " may not run commands as the circle")
+	}
+	if tx.depth+1 >= MaxNestedDepth {
+		return nil, Refuse("nested_too_deep", "Commands within commands go at most %d deep.", MaxNestedDepth)
+	}
+	outer, rule := tx.cmd, tx.current
+	inner, err := NewCommand(outer.ID, Caller{Actor: ActorCircle}, outer.At, kind, body)
+	if err != nil {
+		return nil, err
+	}
+	before := tx.mark()
+	tx.depth++
+	result, err := tx.run(inner)
+	tx.depth--
+	tx.cmd, tx.current = outer, rule
+	if err != nil {
+		tx.undoTo(before)
+		return nil, err
+	}
+	return result, nil
+}
+
+// Try does part of a command: when it fails, all it wrote is undone and the command may go on without it.
+func (tx *Tx) Try(part func() error) error {
+	before := tx.mark()
+	err := part()
+	if err != nil {
+		tx.undoTo(before)
+	}
+	return err
+}
+
+// run finds the rule in force, asks its policy and applies it.
+func (tx *Tx) run(c Command) (any, error) {
+	rule, inForce := tx.machine.rule(c.Kind, ReadMeta(tx.kv).RulesVersion)
+	if !inForce {
+		return nil, Refuse("not_in_force", "%s comes with a later rules version that this circle has not"+
+			" switched to.", c.Kind)
+	}
+	body, err := rule.decode(c.Body)
+	if err != nil {
+		return nil, err
+	}
+	rd := Read{Reader: tx.kv, Caller: c.Caller, Now: c.At, Kind: c.Kind}
+	if err := tx.machine.authorise(rd); err != nil {
+		return nil, err
+	}
+	if err := rule.Policy.Allow(rd, body); err != nil {
+		return nil, err
+	}
+	tx.cmd, tx.current = c, rule
+	return rule.apply(tx, body)
+}
