@@ -140,6 +140,9 @@ func (m *Machine) Check(c Command) error {
 	if c.Actor == ActorCircle {
 		return Refuse("actor_reserved", "No one may act as the circle itself. Sign in as yourself.")
 	}
+	if !plain(c.Actor) || !plain(c.OnBehalfOf) || c.Actor == "" {
+		return Refuse("not_allowed", "This is not the name of anyone who can act.")
+	}
 	if c.ID == (ID{}) {
 		return Refuse("id_missing", "The command has no id. Send an id so that a retry is recognised.")
 	}
@@ -155,6 +158,9 @@ func (m *Machine) Check(c Command) error {
 	_, err = r.decode(c.Body)
 	return err
 }
+
+// plain tells whether a caller's name can stand in a key.
+func plain(name string) bool { return len(name) <= 128 && !strings.ContainsRune(name, 0) }
 
 // Apply runs one logged command against the state. The error, always ErrStop, says the replica must stop;
 // a refusal is an Outcome.
@@ -262,6 +268,9 @@ func (m *Machine) View(rd Read, name string, set func(query any) error) (any, er
 func (m *Machine) authorise(rd Read) error {
 	if rd.OnBehalfOf == "" || rd.OnBehalfOf == rd.Actor {
 		return nil
+	}
+	if !plain(rd.Actor) || !plain(rd.OnBehalfOf) {
+		return Refuse("not_allowed", "This is not the name of anyone who can act.")
 	}
 	return m.mayAct(rd)
 }

@@ -49,6 +49,10 @@ func newLink(tx *machine.Tx, b Link) (machine.None, error) {
 	if _, err := Known(tx, b.Person); err != nil {
 		return machine.None{}, err
 	}
+	// The person sees it: a link made by somebody else must never go unnoticed.
+	tx.Emit(machine.Event{
+		Kind: "member.link-made", Audience: []string{b.Person}, Subject: b.Person, Object: tx.Caller().Actor,
+	})
 	return machine.None{}, addLink(tx, b.Person, b.Link, b.Until)
 }
 
@@ -67,14 +71,8 @@ func addLink(tx *machine.Tx, person string, link machine.Hash, until int64) erro
 func enter(tx *machine.Tx, b Enter) (Made, error) {
 	key := machine.Key{}.Bytes(b.Link[:])
 	l, ok := links.Get(tx, key)
-	switch {
-	case !ok:
-		return Made{}, machine.Refuse("link_unknown", "This link is not one of this circle's."+
-			" Ask your circle for a new one.")
-	case l.Used != 0:
-		return Made{}, machine.Refuse("link_used", "This link was used before. Ask your circle for a new one.")
-	case tx.Now() >= l.Until:
-		return Made{}, machine.Refuse("link_expired", "This link is too old. Ask your circle for a new one.")
+	if err := l.usable(ok, tx.Now()); err != nil {
+		return Made{}, err
 	}
 	l.Used = tx.Now()
 	links.Put(tx, key, l)
@@ -121,7 +119,7 @@ func endSession(tx *machine.Tx, hash machine.Hash) {
 func openSession(tx *machine.Tx, b OpenSession) (Made, error) {
 	key := machine.Key{}.Str(b.Person).Bytes(b.Passkey)
 	k, ok := passkeys.Get(tx, key)
-	if !ok {
+	if p, known := Find(tx, b.Person); !ok || !known || p.Status != Active {
 		return Made{}, machine.Refuse("passkey_unknown", "This passkey is not one of yours any more.")
 	}
 	if len(b.Stored) > 0 && len(b.Stored) <= maxBlobBytes {
@@ -165,7 +163,11 @@ func addPasskey(tx *machine.Tx, b AddPasskey) (machine.None, error) {
 }
 
 func removePasskey(tx *machine.Tx, b RemovePasskey) (machine.None, error) {
-	key := machine.Key{}.Str(tx.Caller().Person()).Bytes(b.ID)
+	by := tx.Caller()
+	if by.Person() != by.Actor {
+		return machine.None{}, machine.Refuse("not_allowed", "Passkeys are their owner's own business.")
+	}
+	key := machine.Key{}.Str(by.Actor).Bytes(b.ID)
 	if !passkeys.Has(tx, key) {
 		return machine.None{}, machine.Refuse("passkey_unknown", "You have no such passkey.")
 	}

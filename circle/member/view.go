@@ -19,6 +19,17 @@ type SessionQuery struct {
 	Session machine.Hash `json:"session"`
 }
 
+// LinkQuery names a one-time link by the hash of its secret.
+type LinkQuery struct {
+	Link machine.Hash `json:"link"`
+}
+
+// LinkState says whom a link that can still be used is for. The other links are refused.
+type LinkState struct {
+	Name  string `json:"name"`
+	First bool   `json:"first"` // the person has not been here before
+}
+
 // AboutCircle is what anyone may know of the circle.
 type AboutCircle struct {
 	ID       string       `json:"id"`
@@ -106,6 +117,7 @@ func views() []machine.View {
 		machine.Ask("member.list", "The members who chose to be seen.", Reading, list),
 		machine.Ask("member.me", "What this circle holds about you as a member.", Signed, me),
 		machine.Ask("member.session", "Whose session a token is.", node, whoseSession),
+		machine.Ask("member.link-state", "Whether a one-time link can be used.", node, linkState),
 		machine.Ask("member.passkeys", "A person's passkeys, for checking one.", node, storedPasskeys),
 		machine.Ask("member.events", "What happened lately, as far as you may know it.", Reading, events),
 	}
@@ -214,6 +226,29 @@ func whoseSession(rd machine.Read, q SessionQuery) (SignedIn, error) {
 		return SignedIn{}, nil
 	}
 	return SignedIn{Person: s.Person, Until: s.Until}, nil
+}
+
+// usable refuses a link that cannot be used at a time.
+func (l oneTimeLink) usable(known bool, now int64) error {
+	switch {
+	case !known:
+		return machine.Refuse("link_unknown", "This link is not one of this circle's."+
+			" Ask your circle for a new one.")
+	case l.Used != 0:
+		return machine.Refuse("link_used", "This link was used before. Ask your circle for a new one.")
+	case now >= l.Until:
+		return machine.Refuse("link_expired", "This link is too old. Ask your circle for a new one.")
+	}
+	return nil
+}
+
+func linkState(rd machine.Read, q LinkQuery) (LinkState, error) {
+	l, ok := links.Get(rd, machine.Key{}.Bytes(q.Link[:]))
+	if err := l.usable(ok, rd.Now); err != nil {
+		return LinkState{}, err
+	}
+	p, err := Known(rd, l.Person)
+	return LinkState{Name: p.Name.Clear(), First: p.Status == Invited}, err
 }
 
 func storedPasskeys(rd machine.Read, q PersonQuery) (StoredPasskeys, error) {

@@ -1,0 +1,175 @@
+package coin
+
+import (
+	"errors"
+
+	"github.com/carecircle/carecircle/circle/machine"
+	"github.com/carecircle/carecircle/circle/member"
+	"github.com/carecircle/carecircle/ledger"
+)
+
+var (
+	accounts = machine.NewTable[ledger.Account]("coin", "account")
+	entries  = machine.NewTable[ledger.Entry]("coin", "entry")
+	records  = machine.NewTable[ledger.Record]("coin", "record")
+	lines    = machine.NewTable[ledger.Line]("coin", "line")
+	heads    = machine.NewTable[uint64]("coin", "head")
+)
+
+// Books is the ledger's store over the circle's tables. Over a plain Reader it can only be read.
+type Books struct {
+	r  machine.Reader
+	tx *machine.Tx
+}
+
+// Store returns the books for writing within a command.
+func Store(tx *machine.Tx) Books { return Books{r: tx, tx: tx} }
+
+// ReadBooks returns the books for reading.
+func ReadBooks(r machine.Reader) Books { return Books{r: r} }
+
+// Account implements ledger.Store.
+func (b Books) Account(book, id string) (ledger.Account, bool) {
+	return accounts.Get(b.r, machine.Key{}.Str(book).Str(id))
+}
+
+// PutAccount implements ledger.Store.
+func (b Books) PutAccount(a ledger.Account) {
+	accounts.Put(b.tx, machine.Key{}.Str(a.Book).Str(a.ID), a)
+}
+
+// Entry implements ledger.Store.
+func (b Books) Entry(seq uint64) (ledger.Entry, bool) {
+	return entries.Get(b.r, machine.Key{}.Num(seq))
+}
+
+// PutEntry implements ledger.Store.
+func (b Books) PutEntry(e ledger.Entry) { entries.Put(b.tx, machine.Key{}.Num(e.Seq), e) }
+
+// Record implements ledger.Store.
+func (b Books) Record(id ledger.ID) (ledger.Record, bool) {
+	return records.Get(b.r, machine.Key{}.Bytes(id[:]))
+}
+
+// PutRecord implements ledger.Store.
+func (b Books) PutRecord(r ledger.Record) { records.Put(b.tx, machine.Key{}.Bytes(r.ID[:]), r) }
+
+// Line implements ledger.Store.
+func (b Books) Line(book, account string, n uint64) (ledger.Line, bool) {
+	return lines.Get(b.r, machine.Key{}.Str(book).Str(account).Num(n))
+}
+
+// PutLine implements ledger.Store.
+func (b Books) PutLine(l ledger.Line) {
+	lines.Put(b.tx, machine.Key{}.Str(l.Book).Str(l.Account).Num(l.N), l)
+}
+
+// Head implements ledger.Store.
+func (b Books) Head() uint64 {
+	n, _ := heads.Get(b.r, machine.Key{})
+	return n
+}
+
+// PutHead implements ledger.Store.
+func (b Books) PutHead(n uint64) { heads.Put(b.tx, machine.Key{}, n) }
+
+// Accounts implements ledger.Store.
+func (b Books) Accounts(book string, yield func(ledger.Account) bool) {
+	for _, a := range accounts.All(b.r, machine.Key{}.Str(book), nil) {
+		if !yield(a) {
+			return
+		}
+	}
+}
+
+// inWords turns a ledger's refusal of a movement into a sentence that speaks of coins and people.
+func inWords(tx *machine.Tx, err error, m Movement) error {
+	var r *ledger.Refusal
+	if !errors.As(err, &r) {
+		return err
+	}
+	rd := machine.Read{Reader: tx, Caller: tx.Caller(), Now: tx.Now()}
+	who := NameOf(rd, r.Account)
+	code := string(r.Code)
+	switch r.Code {
+	case ledger.CodeFloorPassed:
+		a, _ := Store(tx).Account(Book, r.Account)
+		free := a.Posted - a.HeldOut
+		if a.Kind == KindCircle {
+			return limitReached(who, a)
+		}
+		refusal := machine.Refuse(code, "%s has %s. Giving %s would leave %s, below the floor of %s.", who,
+			Coins(free), Coins(m.Minutes), Coins(free-m.Minutes), Coins(a.Floor))
+		if p, err := PolicyOf(tx); err == nil {
+			refusal.Because = p.Decision
+		}
+		return refusal
+	case ledger.CodeCeilingPassed:
+		a, _ := Store(tx).Account(Book, r.Account)
+		return limitReached(who, a)
+	case ledger.CodeAccountFrozen:
+		return machine.Refuse(code, "The account of %s is stopped for now. Ask a coordinator.", who)
+	case ledger.CodeAccountClosed:
+		return machine.Refuse(code, "The account of %s is closed.", who)
+	case ledger.CodeAccountUnknown:
+		return machine.Refuse(code, "%s has no coin account here.", who)
+	default:
+		return machine.Refuse(code, "%s", r.Message)
+	}
+}
+
+func limitReached(who string, a ledger.Account) error {
+	return machine.Refuse("limit_reached", "The limit between the two circles is reached: the account of %s stands"+
+		" at %s and may go to %s either way. The care goes on; ask the circles to settle.", who,
+		Coins(a.Posted+a.Pending()), Coins(a.Ceiling))
+}
+
+// NameOf puts an account in words, as far as the reader may know them.
+func NameOf(rd machine.Read, account string) string {
+	switch kindOf(account) {
+	case KindIssuance:
+		return "the circle"
+	case KindPool:
+		return "the pool"
+	case KindPlace:
+		if p, ok := places.Get(rd, machine.Key{}.Str(account)); ok {
+			return p.Name
+		}
+		return account
+	case KindCircle:
+		if name, ok := circles.Get(rd, machine.Key{}.Str(account)); ok {
+			return name
+		}
+		return account
+	default:
+		return member.NameFor(rd, account)
+	}
+}
+
+// Coins puts minutes in words: 1 coin, 2.5 coins, -7 coins.
+func Coins(minutes int64) string {
+	sign := ""
+	if minutes < 0 {
+		sign, minutes = "-", -minutes
+	}
+	whole, hundredths := minutes/60, (minutes%60*100+30)/60
+	text := sign + decimal(whole)
+	if hundredths > 0 {
+		two := decimal(100 + hundredths)[1:]
+		if two[1] == '0' {
+			two = two[:1]
+		}
+		text += "." + two
+	}
+	if text == "1" {
+		return "1 coin"
+	}
+	return text + " coins"
+}
+
+func decimal(n int64) string {
+	if n >= 10 {
+		return decimal(n/10) + decimal(n%10)
+	}
+	return string(rune('0' + n))
+}
