@@ -1,0 +1,53 @@
+package p2p
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+var errTrailing = errors.New("more bytes follow the message: send one message each way on a stream")
+
+// writeFrame sends one message: its length in four bytes, most significant first, then the message.
+func writeFrame(w io.Writer, message []byte) error {
+	header := binary.BigEndian.AppendUint32(make([]byte, 0, headerBytes), uint32(len(message)))
+	if _, err := w.Write(header); err != nil {
+		return fmt.Errorf("write length: %w", err)
+	}
+	if len(message) == 0 {
+		return nil
+	}
+	if _, err := w.Write(message); err != nil {
+		return fmt.Errorf("write message: %w", err)
+	}
+	return nil
+}
+
+// readFrame reads the one message of a stream and its end. The length is checked against most, and
+// reserve has agreed to it, before any room is made.
+func readFrame(r io.Reader, most int, reserve func(bytes int) error) ([]byte, error) {
+	var header [headerBytes]byte
+	if _, err := io.ReadFull(r, header[:]); err != nil {
+		return nil, fmt.Errorf("read length: %w", err)
+	}
+	length := binary.BigEndian.Uint32(header[:])
+	if uint64(length) > uint64(most) {
+		return nil, fmt.Errorf("message of %d bytes announced, at most %d are taken: %w", length, most,
+			ErrTooLarge)
+	}
+	if err := reserve(int(length)); err != nil {
+		return nil, fmt.Errorf("room for a message of %d bytes: %w", length, err)
+	}
+	message := make([]byte, length)
+	if _, err := io.ReadFull(r, message); err != nil {
+		return nil, fmt.Errorf("read message of %d bytes: %w", length, err)
+	}
+	switch n, err := io.ReadFull(r, header[:1]); {
+	case n > 0:
+		return nil, errTrailing
+	case !errors.Is(err, io.EOF):
+		return nil, fmt.Errorf("read end of message: %w", err)
+	}
+	return message, nil
+}

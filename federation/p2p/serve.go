@@ -1,0 +1,106 @@
+package p2p
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+)
+
+// What a reset stream tells the asker. libp2p keeps 0x1000 to 0x1fff for itself.
+const (
+	resetFailed   network.StreamErrorCode = 0x2001 // the handler returned an error
+	resetTooLarge network.StreamErrorCode = 0x2002 // the request or its reply is over the limit
+)
+
+var (
+	errNotAllowed = errors.New("peer is not allowed")
+	errFailed     = errors.New("handler failed")
+)
+
+// meaning is the asker's error for the other side's reset.
+func meaning(code network.StreamErrorCode) error {
+	switch code {
+	case resetTooLarge:
+		return ErrTooLarge
+	case resetFailed, network.StreamGated, network.StreamResourceLimitExceeded, network.StreamRateLimited,
+		network.StreamProtocolViolation:
+		return ErrRefused
+	default:
+		return ErrUnreachable
+	}
+}
+
+// serve answers the one request of an incoming stream, or resets it and logs why.
+func (h *Host) serve(stream network.Stream) {
+	if !h.enter() {
+		_ = stream.ResetWithError(network.StreamShutdown) // closing: the stream is about to go anyway
+		return
+	}
+	defer h.work.Done()
+	err := h.answer(stream)
+	if err == nil {
+		return
+	}
+	// A stream that the peer has reset already cannot be reset again; that is no second failure.
+	_ = stream.ResetWithError(resetCode(err))
+	h.log.Warn("request not answered", "peer", stream.Conn().RemotePeer().String(), "error", err)
+}
+
+// answer holds a stream for no longer than Timeout, which is when its asker gives up.
+func (h *Host) answer(stream network.Stream) error {
+	from := stream.Conn().RemotePeer().String()
+	if !h.cfg.Allow(from) {
+		return errNotAllowed
+	}
+	deadline := time.Now().Add(h.cfg.Timeout)
+	if err := stream.SetDeadline(deadline); err != nil {
+		return fmt.Errorf("set deadline: %w", err)
+	}
+	request, err := readFrame(stream, h.cfg.MaxMessageBytes, reserveFrom(stream))
+	if err != nil {
+		return fmt.Errorf("request: %w", err)
+	}
+	ctx, cancel := context.WithDeadline(h.ctx, deadline)
+	defer cancel()
+	reply, err := h.cfg.Handle(ctx, from, request)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errFailed, err)
+	}
+	if len(reply) > h.cfg.MaxMessageBytes {
+		return fmt.Errorf("reply of %d bytes, at most %d are sent: %w", len(reply), h.cfg.MaxMessageBytes,
+			ErrTooLarge)
+	}
+	if err := writeFrame(stream, reply); err != nil {
+		return fmt.Errorf("reply: %w", err)
+	}
+	if err := stream.Close(); err != nil {
+		return fmt.Errorf("reply: end: %w", err)
+	}
+	return nil
+}
+
+func resetCode(err error) network.StreamErrorCode {
+	switch {
+	case errors.Is(err, errNotAllowed):
+		return network.StreamGated
+	case errors.Is(err, errFailed):
+		return resetFailed
+	case errors.Is(err, ErrTooLarge):
+		return resetTooLarge
+	case errors.Is(err, network.ErrResourceLimitExceeded):
+		return network.StreamResourceLimitExceeded
+	default:
+		return network.StreamProtocolViolation
+	}
+}
+
+// reserveFrom books a message's bytes on its stream, and so on its peer and on the host; libp2p gives
+// them back when the stream ends.
+func reserveFrom(stream network.Stream) func(bytes int) error {
+	return func(bytes int) error {
+		return stream.Scope().ReserveMemory(bytes, network.ReservationPriorityAlways)
+	}
+}
