@@ -1,0 +1,250 @@
+package courier
+
+import (
+	"crypto/ed25519"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/carecircle/carecircle/federation/letter"
+)
+
+// Limits of what goes over the wire.
+const (
+	// MaxBatchRecords is the most records in one Batch.
+	MaxBatchRecords = 64
+	// MaxMessageBytes is the most bytes an encoded message may have; check a peer's length before reading.
+	MaxMessageBytes = 512 << 10
+	// MaxRefusalBytes bounds the text of a Refused.
+	MaxRefusalBytes = 512
+
+	wireVersion      = 1
+	maxCodeBytes     = 32
+	maxOverheadBytes = 1 << 10 // of a Batch, over and above its records
+	maxRecordFrame   = 96      // of a record in a Batch: its signature and lengths
+)
+
+// Nonce is 128 random bits. As text it is 32 hex digits.
+type Nonce [16]byte
+
+// String returns 32 hex digits.
+func (n Nonce) String() string { return hex.EncodeToString(n[:]) }
+
+// MarshalText implements encoding.TextMarshaler.
+func (n Nonce) MarshalText() ([]byte, error) { return []byte(n.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler. It wants exactly 32 hex digits.
+func (n *Nonce) UnmarshalText(text []byte) error {
+	b, err := hex.DecodeString(string(text))
+	if err != nil || len(b) != len(n) {
+		return fmt.Errorf("reading a nonce: want %d hex digits: %w", 2*len(n), letter.ErrMalformed)
+	}
+	copy(n[:], b)
+	return nil
+}
+
+// Open asks for a session, as the first thing after every start. It voids the opener's earlier sessions.
+// CBOR keys 6 and up are free.
+type Open struct {
+	From    letter.CircleID `cbor:"1,keyasint"` // the opener
+	To      letter.CircleID `cbor:"2,keyasint"`
+	Nx      Nonce           `cbor:"3,keyasint"` // the opener's incarnation: new for every process and leader
+	Attempt uint64          `cbor:"4,keyasint"` // counts this incarnation's Opens, to anybody, from 1
+	Tail    letter.Position `cbor:"5,keyasint"` // how far the opener's own stream goes
+}
+
+// Welcome answers an Open with what the peer remembers of the opener. CBOR keys 8 and up are free.
+type Welcome struct {
+	Nx       Nonce           `cbor:"1,keyasint"`
+	Ny       Nonce           `cbor:"2,keyasint"` // names the session together with Nx
+	Held     letter.Position `cbor:"3,keyasint"` // how far the opener's stream is held here
+	HeadSeen letter.Position `cbor:"4,keyasint"` // the furthest head of the opener's log seen in its records
+	From     letter.CircleID `cbor:"5,keyasint"` // who welcomes
+	To       letter.CircleID `cbor:"6,keyasint"` // the opener
+	Sig      []byte          `cbor:"7,keyasint"` // by From's circle key, over all of the above
+}
+
+// Batch carries records of the sender's stream, in order. CBOR keys 6 and up are free.
+type Batch struct {
+	Nx      Nonce           `cbor:"1,keyasint"`
+	Ny      Nonce           `cbor:"2,keyasint"`
+	From    letter.CircleID `cbor:"3,keyasint"`
+	To      letter.CircleID `cbor:"4,keyasint"`
+	Records []letter.Signed `cbor:"5,keyasint"` // 1 to MaxBatchRecords
+}
+
+// Ack answers a Batch: how far the stream is held and applied now. CBOR keys 2 and up are free.
+type Ack struct {
+	Held letter.Position `cbor:"1,keyasint"`
+}
+
+// Refused answers an Open or a Batch that was not taken. CBOR keys 3 and up are free.
+type Refused struct {
+	Code    string `cbor:"1,keyasint"` // one of the codes below
+	Message string `cbor:"2,keyasint"` // for the operator
+}
+
+// Codes of Refused.
+const (
+	UnknownCircle = "unknown_circle" // not in the charter, or no alliance
+	SessionVoid   = "session_void"   // not, or no longer, the session in force: open a new one
+	Frozen        = "frozen"         // this pair is stopped until people have looked at it
+	Busy          = "busy"           // try again later; the session stands
+	Malformed     = "malformed"      // not a message that is understood here
+)
+
+// envelope is what is on the wire: exactly one message. Numbers are never used again; 6 and up are free.
+type envelope struct {
+	Version uint8  `cbor:"1,keyasint"`
+	Kind    uint8  `cbor:"2,keyasint"`
+	Body    []byte `cbor:"3,keyasint"`
+}
+
+const (
+	kindOpen    = 1
+	kindWelcome = 2
+	kindBatch   = 3
+	kindAck     = 4
+	kindRefused = 5
+)
+
+// ErrMessage: not a message that may be sent or received.
+var ErrMessage = errors.New("message not acceptable")
+
+// Encode returns the canonical bytes of an Open, Welcome, Batch, Ack or Refused.
+func Encode(msg any) ([]byte, error) {
+	kind, err := check(msg)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a message: %w", err)
+	}
+	body, err := letter.Marshal(msg)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a message: %w", err)
+	}
+	b, err := letter.Marshal(envelope{Version: wireVersion, Kind: kind, Body: body})
+	if err != nil {
+		return nil, fmt.Errorf("encoding a message: %w", err)
+	}
+	if len(b) > MaxMessageBytes {
+		return nil, fmt.Errorf("encoding a message: %d bytes, at most %d: %w", len(b), MaxMessageBytes,
+			letter.ErrTooLarge)
+	}
+	return b, nil
+}
+
+// Decode reads what Encode wrote and returns an Open, Welcome, Batch, Ack or Refused. The errors are
+// letter.ErrMalformed, ErrTooLarge, ErrVersion and ErrKind, and ErrMessage. The records in a Batch are only
+// carried: letter.Open reads them.
+func Decode(b []byte) (msg any, err error) {
+	var e envelope
+	if err := letter.CheckVersion(b, MaxMessageBytes, wireVersion); err != nil {
+		return nil, fmt.Errorf("decoding a message: %w", err)
+	}
+	if err := letter.Unmarshal(b, MaxMessageBytes, &e); err != nil {
+		return nil, fmt.Errorf("decoding a message: %w", err)
+	}
+	switch e.Kind {
+	case kindOpen:
+		msg, err = decode[Open](e.Body)
+	case kindWelcome:
+		msg, err = decode[Welcome](e.Body)
+	case kindBatch:
+		msg, err = decode[Batch](e.Body)
+	case kindAck:
+		msg, err = decode[Ack](e.Body)
+	case kindRefused:
+		msg, err = decode[Refused](e.Body)
+	default:
+		err = fmt.Errorf("message %d: %w", e.Kind, letter.ErrKind)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("decoding a message: %w", err)
+	}
+	return msg, nil
+}
+
+func decode[M any](b []byte) (any, error) {
+	var msg M
+	if err := letter.Unmarshal(b, MaxMessageBytes, &msg); err != nil {
+		return nil, err
+	}
+	if _, err := check(msg); err != nil {
+		return nil, err
+	}
+	return msg, nil
+}
+
+// check returns a message's number on the wire.
+func check(msg any) (uint8, error) {
+	switch m := msg.(type) {
+	case Open:
+		return kindOpen, checkPair(m.From, m.To)
+	case Welcome:
+		if len(m.Sig) != ed25519.SignatureSize {
+			return 0, fmt.Errorf("WELCOME without a signature: %w", ErrMessage)
+		}
+		return kindWelcome, checkPair(m.From, m.To)
+	case Batch:
+		if len(m.Records) < 1 || len(m.Records) > MaxBatchRecords {
+			return 0, fmt.Errorf("BATCH of %d records, want 1 to %d: %w", len(m.Records), MaxBatchRecords,
+				ErrMessage)
+		}
+		return kindBatch, checkPair(m.From, m.To)
+	case Ack:
+		return kindAck, nil
+	case Refused:
+		if m.Code == "" || len(m.Code) > maxCodeBytes || len(m.Message) > MaxRefusalBytes {
+			return 0, fmt.Errorf("REFUSED with a code of %d and a text of %d bytes: %w", len(m.Code),
+				len(m.Message), ErrMessage)
+		}
+		return kindRefused, nil
+	}
+	return 0, fmt.Errorf("%T is no message: %w", msg, ErrMessage)
+}
+
+func checkPair(from, to letter.CircleID) error {
+	if !from.Valid() || !to.Valid() || from == to {
+		return fmt.Errorf("from %.40q to %.40q: %w", from, to, ErrMessage)
+	}
+	return nil
+}
+
+// Fit returns how many of the records, from the first on, go into one Batch: at least 1 if there is one.
+func Fit(records []letter.Signed) int {
+	size := maxOverheadBytes
+	for i, r := range records {
+		size += len(r.Bytes) + maxRecordFrame
+		if size > MaxMessageBytes || i == MaxBatchRecords {
+			return i
+		}
+	}
+	return len(records)
+}
+
+// SignWelcome returns w signed with the welcoming circle's key.
+func SignWelcome(key ed25519.PrivateKey, w Welcome) (Welcome, error) {
+	b, err := w.signed()
+	if err != nil {
+		return Welcome{}, fmt.Errorf("signing a WELCOME: %w", err)
+	}
+	w.Sig = letter.ForWelcome.Sign(key, b)
+	return w, nil
+}
+
+// VerifyWelcome returns nil when w is signed by pub, the circle key of w.From.
+func VerifyWelcome(pub ed25519.PublicKey, w Welcome) error {
+	b, err := w.signed()
+	if err != nil {
+		return fmt.Errorf("checking a WELCOME: %w", err)
+	}
+	if err := letter.ForWelcome.Verify(pub, b, w.Sig); err != nil {
+		return fmt.Errorf("checking a WELCOME from %s: %w", w.From, err)
+	}
+	return nil
+}
+
+// signed is what the signature covers: the whole Welcome with an empty Sig.
+func (w Welcome) signed() ([]byte, error) {
+	w.Sig = nil
+	return letter.Marshal(w)
+}
