@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carecircle/carecircle/circle/machine"
+	"github.com/carecircle/carecircle/circle/member"
+	"github.com/carecircle/carecircle/node"
+	"github.com/carecircle/carecircle/node/api"
+	"github.com/carecircle/carecircle/node/auth"
+)
+
+const linkLife = 7 * 24 * time.Hour
+
+func initCommand() *cobra.Command {
+	var dir string
+	var cfg node.Config
+	c := &cobra.Command{
+		Use: "init", Short: "Make a new circle's node in a directory", Args: noArgs,
+		Example: `  carecircle init --data hb --name "Hebden Bridge" --place "Hebden Bridge" \
+    --aim "Neighbours giving and getting support on terms they choose" --founder Farida`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if dir == "" {
+				return usageError{errors.New("say where: --data DIR")}
+			}
+			if err := node.Init(dir, cfg); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(c.OutOrStdout(), "Made the node of %s in %s.\n"+
+				"Keep its *.key files and operator.token private, and a copy of them safe.\n"+
+				"Next: carecircle serve --data %s\n", cfg.Name, dir, dir)
+			return err
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&dir, "data", os.Getenv("CARECIRCLE_DATA"), "the directory, empty or new [CARECIRCLE_DATA]")
+	f.StringVar(&cfg.Name, "name", "", "what the circle is called")
+	f.StringVar(&cfg.Place, "place", "", "where it is")
+	f.StringVar(&cfg.Aim, "aim", "", "what it is for")
+	f.StringVar(&cfg.Founder, "founder", "", "name of the first person, who invites the others")
+	f.StringVar(&cfg.HTTP, "http", "127.0.0.1:7001", "address for pages and API")
+	f.StringVar(&cfg.Origin, "origin", "", "how people reach the pages; empty: http://localhost and the port")
+	f.StringSliceVar(&cfg.Letters, "letters", []string{"/ip4/127.0.0.1/tcp/7101"},
+		"addresses for letters from other circles")
+	return c
+}
+
+func serveCommand() *cobra.Command {
+	var dir, level string
+	c := &cobra.Command{
+		Use: "serve", Short: "Run a circle's node", Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if dir == "" {
+				return usageError{errors.New("say which node: --data DIR")}
+			}
+			log, err := newLogger(c.ErrOrStderr(), level)
+			if err != nil {
+				return err
+			}
+			n, err := node.Open(c.Context(), dir, node.Options{Log: log, Version: version})
+			if err != nil {
+				return err
+			}
+			if err := greet(c, n); err != nil {
+				return errors.Join(err, n.Close())
+			}
+			<-c.Context().Done()
+			return n.Close()
+		},
+	}
+	c.Flags().StringVar(&dir, "data", os.Getenv("CARECIRCLE_DATA"), "the node's directory [CARECIRCLE_DATA]")
+	c.Flags().StringVar(&level, "log-level", "info", "what to log: debug, info, warn or error")
+	return c
+}
+
+// greet says where the pages are, and hands the founder a way in until they have used one.
+func greet(c *cobra.Command, n *node.Node) error {
+	w := c.OutOrStdout()
+	if _, err := fmt.Fprintf(w, "%s is at %s\n", n.Config.Name, n.Origin()); err != nil {
+		return err
+	}
+	founder := n.Founder()
+	var joined bool
+	err := n.Read(func(r machine.Reader) error {
+		p, ok := member.Find(r, founder)
+		joined = !ok || p.Status == member.Active
+		return nil
+	})
+	if err != nil || joined {
+		return err
+	}
+	link, err := makeLink(c.Context(), n, founder)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "First sign-in of %s, once, within 7 days: %s\n", n.Config.Founder, link)
+	return err
+}
+
+// makeLink readies a one-time sign-in link, inside the node's own process.
+func makeLink(ctx context.Context, n *node.Node, person string) (string, error) {
+	secret, hash, err := auth.NewSecret()
+	if err != nil {
+		return "", err
+	}
+	id, err := api.NewID()
+	if err != nil {
+		return "", err
+	}
+	command, err := machine.NewCommand(id, machine.Caller{Actor: machine.ActorOperator}, 0, "member.link",
+		member.Link{Person: person, Link: hash, Until: time.Now().Add(linkLife).UnixMilli()})
+	if err != nil {
+		return "", err
+	}
+	out, err := n.Do(ctx, command)
+	if err != nil {
+		return "", err
+	}
+	if out.Refusal != nil {
+		return "", out.Refusal
+	}
+	return n.Origin() + "/enter/" + secret, nil
+}
+
+func linkCommand() *cobra.Command {
+	var conn connection
+	c := &cobra.Command{
+		Use: "link PERSON", Short: "Make a one-time sign-in link for a member", Args: exactly("person's id"),
+		Long: "Make a one-time sign-in link. The ids of members: carecircle view member.list --data DIR.",
+		RunE: func(c *cobra.Command, args []string) error {
+			client, err := conn.client()
+			if err != nil {
+				return err
+			}
+			secret, hash, err := auth.NewSecret()
+			if err != nil {
+				return err
+			}
+			body := member.Link{Person: args[0], Link: hash, Until: time.Now().Add(linkLife).UnixMilli()}
+			if _, err := client.Do(c.Context(), "", "", "member.link", body, nil); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(c.OutOrStdout(), "%s/enter/%s\n", client.Base(), secret)
+			return err
+		},
+	}
+	conn.flags(c)
+	return c
+}

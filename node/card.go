@@ -1,0 +1,71 @@
+package node
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/carecircle/carecircle/federation/charter"
+)
+
+// hostTerm is how long the circle's word for this machine holds; it is renewed at half of it.
+const hostTerm = 365 * 24 * time.Hour
+
+// cardOnDisk remembers the newest card, so that a later one counts on.
+type cardOnDisk struct {
+	Sealed []byte `json:"sealed"`
+}
+
+// makeCard signs this circle's card, or takes the one on disk if it still says what is so.
+func (n *Node) makeCard() error {
+	now := time.Now()
+	card := charter.Card{
+		Circle: n.Keys.CircleID(), Name: n.Config.Name, Place: n.Config.Place, Aim: n.Config.Aim,
+		Key: n.Keys.CirclePublic(), Addrs: n.letters.host.Addrs(), Seq: 1,
+		Hosts: []charter.Host{{Peer: n.letters.host.ID(), Until: now.Add(hostTerm).UnixMilli()}},
+	}
+	path := filepath.Join(n.Dir, cardFile)
+	raw, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+	case err != nil:
+		return fmt.Errorf("read card: %w", err)
+	default:
+		var kept cardOnDisk
+		if err := json.Unmarshal(raw, &kept); err != nil {
+			return fmt.Errorf("read card %s: %w", path, err)
+		}
+		old, err := charter.OpenCard(kept.Sealed)
+		if err != nil {
+			return fmt.Errorf("read card %s: %w", path, err)
+		}
+		if stillTrue(old, card, now) {
+			n.card = kept.Sealed
+			return nil
+		}
+		card.Seq = old.Seq + 1
+	}
+	if n.card, err = charter.Seal(n.Keys.Circle, card); err != nil {
+		return err
+	}
+	raw, err = json.Marshal(cardOnDisk{Sealed: n.card})
+	if err != nil {
+		return fmt.Errorf("write card: %w", err)
+	}
+	return durable(path, raw, 0o644)
+}
+
+func stillTrue(old, now charter.Card, at time.Time) bool {
+	half := at.Add(hostTerm / 2).UnixMilli()
+	return old.Name == now.Name && old.Place == now.Place && old.Aim == now.Aim && bytes.Equal(old.Key, now.Key) &&
+		slices.Equal(old.Addrs, now.Addrs) && len(old.Hosts) == 1 && old.Hosts[0].Peer == now.Hosts[0].Peer &&
+		old.Hosts[0].Until > half
+}
+
+// CardText returns this circle's card as a line that people can copy.
+func (n *Node) CardText() string { return charter.Text(n.card) }

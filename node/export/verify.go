@@ -1,0 +1,296 @@
+package export
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/carecircle/carecircle/circle"
+	"github.com/carecircle/carecircle/circle/coin"
+	"github.com/carecircle/carecircle/circle/exchange"
+	"github.com/carecircle/carecircle/circle/machine"
+	"github.com/carecircle/carecircle/federation/letter"
+	"github.com/carecircle/carecircle/federation/payment"
+	"github.com/carecircle/carecircle/ledger"
+)
+
+// maxLineBytes bounds one line of a log file: a command in base64 and its frame.
+const maxLineBytes = 2*machine.MaxCommandBytes + 1024
+
+// Finding is one thing wrong with a log.
+type Finding struct {
+	Line int    `json:"line,omitempty"` // of the file, from 1; 0: of the whole
+	Text string `json:"text"`
+}
+
+// Checked is what a log file proves.
+type Checked struct {
+	Circle   string    `json:"circle"`
+	Name     string    `json:"name"`
+	Commands uint64    `json:"commands"`
+	Done     uint64    `json:"done"`    // commands that were done
+	Refused  uint64    `json:"refused"` // commands that were refused
+	Entries  uint64    `json:"entries"` // of the coin book
+	Accounts int       `json:"accounts"`
+	Sum      int64     `json:"sumMinutes"`
+	Mirrors  []Mirror  `json:"mirrors"`
+	Findings []Finding `json:"findings"`
+}
+
+// Mirror is the account for another circle: as the book has it, and as the letters of both sides make it.
+type Mirror struct {
+	Circle        string `json:"circle"`
+	Name          string `json:"name"`
+	BookMinutes   int64  `json:"bookMinutes"`
+	LetterMinutes int64  `json:"letterMinutes"` // from signed ACCEPTs of both sides
+}
+
+// OK tells whether nothing is wrong.
+func (c Checked) OK() bool { return len(c.Findings) == 0 }
+
+func (c *Checked) found(line int, format string, args ...any) {
+	c.Findings = append(c.Findings, Finding{Line: line, Text: fmt.Sprintf(format, args...)})
+}
+
+// Verify checks an exported log with nothing but the file: that every line is as it was written, in its
+// place, and signed for by the circle; then it replays the commands from empty and checks the books, the
+// signatures of all letters and the accounts for other circles. The error is one of reading.
+func Verify(r io.Reader) (Checked, error) {
+	c := Checked{Mirrors: []Mirror{}, Findings: []Finding{}}
+	m, err := circle.New()
+	if err != nil {
+		return c, err
+	}
+	v := &verifier{Checked: &c, machine: m, state: machine.NewMem()}
+	lines := bufio.NewScanner(r)
+	lines.Buffer(make([]byte, 64<<10), maxLineBytes)
+	for n := 1; lines.Scan() && !v.broken; n++ {
+		v.line(n, lines.Bytes())
+	}
+	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
+		c.found(0, "a line is longer than any command can be")
+	} else if err != nil {
+		return c, fmt.Errorf("verify: %w", err)
+	}
+	switch {
+	case v.first == nil:
+		c.found(0, "this is not an exported log: it is empty")
+	case !v.ended && !v.broken:
+		c.found(0, "the end is missing: the file was cut off after entry %d", v.last.End)
+	}
+	if c.OK() {
+		v.books()
+	}
+	return c, nil
+}
+
+type verifier struct {
+	*Checked
+	machine *machine.Machine
+	state   *machine.Mem
+	first   []byte // the header's line
+	key     []byte
+	last    ending
+	ended   bool
+	broken  bool // what comes after cannot be judged
+}
+
+// line checks one line of the file. After the first thing wrong, what follows cannot be judged.
+func (v *verifier) line(n int, raw []byte) {
+	switch {
+	case v.ended:
+		v.found(n, "something follows after the signed end")
+	case v.first == nil:
+		v.header(n, raw)
+	case bytes.HasPrefix(raw, []byte(`{"end":`)):
+		v.ending(n, raw)
+	default:
+		v.entry(n, raw)
+	}
+	v.broken = !v.OK()
+}
+
+// read decodes a line and requires its one spelling.
+func read[T any](raw []byte, into *T) error {
+	if err := json.Unmarshal(raw, into); err != nil {
+		return err
+	}
+	again, err := json.Marshal(*into)
+	if err == nil && !bytes.Equal(again, raw) {
+		err = errors.New("it is not spelled as it was written")
+	}
+	return err
+}
+
+func (v *verifier) header(n int, raw []byte) {
+	var h header
+	if err := read(raw, &h); err != nil {
+		v.found(n, "the header was changed: %v", err)
+		return
+	}
+	if h.Format != logFormat {
+		v.found(n, "the header says %q; this program reads %q", h.Format, logFormat)
+		return
+	}
+	if string(letter.CircleIDOf(h.Key)) != h.Circle {
+		v.found(n, "the header was changed: the circle's id is not the one of its key")
+		return
+	}
+	v.first, v.key = bytes.Clone(raw), h.Key
+	v.Circle, v.Name = h.Circle, h.Name
+}
+
+func (v *verifier) entry(n int, raw []byte) {
+	var l line
+	want := v.last.End + 1
+	if err := read(raw, &l); err != nil {
+		v.found(n, "entry %d was changed: %v", want, err)
+		return
+	}
+	switch head := machine.ChainHash(v.last.Head, l.Entry); {
+	case l.N > want:
+		v.found(n, "entry %d is missing: entry %d stands in its place", want, l.N)
+	case l.N < want:
+		v.found(n, "entry %d stands in the place of entry %d", l.N, want)
+	case l.Head != head:
+		v.found(n, "entry %d was changed: its hash does not follow from entry %d", l.N, l.N-1)
+	default:
+		v.last.End, v.last.Head = l.N, l.Head
+		v.apply(n, l)
+	}
+}
+
+func (v *verifier) apply(n int, l line) {
+	out, err := v.machine.Apply(v.state, l.Entry)
+	switch {
+	case err != nil:
+		v.found(n, "entry %d cannot be replayed: %v", l.N, err)
+	case out.Repeated:
+		v.found(n, "entry %d repeats the command at %d", l.N, out.Position)
+	case out.Refusal != nil:
+		v.Refused++
+	default:
+		v.Done++
+	}
+	v.Commands = l.N
+}
+
+func (v *verifier) ending(n int, raw []byte) {
+	var e ending
+	if err := read(raw, &e); err != nil {
+		v.found(n, "the end was changed: %v", err)
+		return
+	}
+	switch {
+	case e.End != v.last.End || e.Head != v.last.Head:
+		v.found(n, "entry %d is missing: the end stands after entry %d of %d", v.last.End+1, v.last.End, e.End)
+	case letter.ForLog.Verify(v.key, signedPart(v.first, e), e.Signature) != nil:
+		v.found(n, "the circle's signature does not fit: header or end was changed, or the file was made by"+
+			" somebody else")
+	}
+	v.ended = true
+}
+
+// books checks what the replay gave.
+func (v *verifier) books() {
+	report, err := ledger.Audit(coin.ReadBooks(v.state))
+	if err != nil {
+		v.found(0, "the coin book cannot be audited: %v", err)
+		return
+	}
+	for _, f := range report.Findings {
+		v.found(0, "coin book: %s", f)
+	}
+	v.Entries, v.Accounts = report.Entries, int(report.Accounts)
+	coin.ReadBooks(v.state).Accounts(coin.Book, func(a ledger.Account) bool {
+		v.Sum += a.Posted
+		return true
+	})
+	if v.Sum != 0 {
+		v.found(0, "the coin book sums to %d minutes, not to 0", v.Sum)
+	}
+	for _, p := range exchange.Peers(v.state) {
+		v.mirror(p)
+	}
+}
+
+// mirror adds up the signed ACCEPTs of both streams: what they took for us we owe them, what we took for
+// them they owe us.
+func (v *verifier) mirror(p exchange.PeerState) {
+	m := Mirror{Circle: string(p.Circle), Name: p.Name}
+	if a, ok := coin.ReadBooks(v.state).Account(coin.Book, coin.CirclePrefix+m.Circle); ok {
+		m.BookMinutes = a.Posted
+	}
+	for i, s := range exchange.Inbox(v.state, p.Circle, 1, p.Held.Seq) {
+		r, _, err := letter.Open(p.Key, s)
+		if err != nil {
+			v.found(0, "letter %d from %s: %v", i+1, p.Name, err)
+			continue
+		}
+		m.LetterMinutes += v.accepted(r, v.key)
+	}
+	for _, raw := range exchange.Outbox(v.state, p.Circle, 1, p.Tail.Seq) {
+		r, err := letter.Decode(raw)
+		if err != nil {
+			v.found(0, "a letter to %s: %v", p.Name, err)
+			continue
+		}
+		m.LetterMinutes -= v.accepted(r, p.Key)
+	}
+	if m.BookMinutes != m.LetterMinutes {
+		v.found(0, "the account of %s stands at %d minutes, the letters make it %d", p.Name, m.BookMinutes,
+			m.LetterMinutes)
+	}
+	v.Mirrors = append(v.Mirrors, m)
+}
+
+// accepted returns the minutes of an ACCEPT, whose embedded PROPOSE the payer must have signed.
+func (v *verifier) accepted(r letter.Record, payer []byte) int64 {
+	if r.Kind != letter.Accept {
+		return 0
+	}
+	body, err := payment.DecodeAccept(r.Body)
+	if err != nil {
+		v.found(0, "ACCEPT %d from %s: %v", r.Seq, r.From, err)
+		return 0
+	}
+	proposal, _, err := letter.Open(payer, body.Propose)
+	if err != nil {
+		v.found(0, "ACCEPT %d from %s holds a proposal its payer did not sign: %v", r.Seq, r.From, err)
+		return 0
+	}
+	offer, err := payment.DecodePropose(proposal.Body)
+	if err != nil {
+		v.found(0, "ACCEPT %d from %s: %v", r.Seq, r.From, err)
+		return 0
+	}
+	return offer.Minutes
+}
+
+// Compare checks that the logs of several circles mirror each other, as far as their letters have arrived.
+func Compare(logs []Checked) []Finding {
+	out := []Finding{}
+	for i, a := range logs {
+		for _, b := range logs[i+1:] {
+			ab, okA := a.mirrorTo(b.Circle)
+			ba, okB := b.mirrorTo(a.Circle)
+			if okA && okB && ab.BookMinutes+ba.BookMinutes != 0 {
+				out = append(out, Finding{Text: fmt.Sprintf("%s holds the account of %s at %d minutes, %s the other at %d:"+
+					" letters are on the way, or the books differ", a.Name, b.Name, ab.BookMinutes, b.Name, ba.BookMinutes)})
+			}
+		}
+	}
+	return out
+}
+
+func (c Checked) mirrorTo(circle string) (Mirror, bool) {
+	for _, m := range c.Mirrors {
+		if m.Circle == circle {
+			return m, true
+		}
+	}
+	return Mirror{}, false
+}

@@ -1,0 +1,359 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/carecircle/carecircle/circle/exchange"
+	"github.com/carecircle/carecircle/circle/machine"
+	"github.com/carecircle/carecircle/federation/charter"
+	"github.com/carecircle/carecircle/federation/courier"
+	"github.com/carecircle/carecircle/federation/letter"
+	"github.com/carecircle/carecircle/federation/p2p"
+	"github.com/carecircle/carecircle/node/api"
+)
+
+const (
+	lettersEvery  = 100 * time.Millisecond
+	expireEvery   = time.Second
+	maxBatchBytes = machine.MaxCommandBytes - 8<<10 // of records in one command
+	recordFrame   = 128                             // of a record in a command: its signature and lengths
+)
+
+// letters carries this circle's outbox to its peers and takes theirs. What to send, and when, the courier
+// says; what is sent is rows of the outbox; what comes is proposed as commands.
+type letters struct {
+	circle  replicaOf
+	keys    Keys
+	host    *p2p.Host
+	log     *slog.Logger
+	courier *courier.Courier
+	known   atomic.Pointer[map[string]exchange.PeerState] // by libp2p peer id
+	done    chan answered
+	status  atomic.Pointer[[]courier.PeerStatus]
+	stopped chan struct{}
+}
+
+// replicaOf is what letters needs of the running circle.
+type replicaOf interface {
+	Do(ctx context.Context, c machine.Command) (machine.Outcome, error)
+	Read(fn func(machine.Reader) error) error
+	Watch() (<-chan []machine.Event, func())
+}
+
+// answered is how one request went.
+type answered struct {
+	peer letter.CircleID
+	msg  any
+	err  error
+}
+
+func newNonce() (courier.Nonce, error) {
+	var n courier.Nonce
+	_, err := rand.Read(n[:])
+	return n, err
+}
+
+func (n *Node) openLetters(ctx context.Context) error {
+	nx, err := newNonce()
+	if err != nil {
+		return fmt.Errorf("letters: %w", err)
+	}
+	l := &letters{
+		circle: n.replica, keys: n.Keys, log: n.options.Log, done: make(chan answered), stopped: make(chan struct{}),
+		courier: courier.New(n.Keys.CircleID(), nx, binary.BigEndian.Uint64(nx[:8])),
+	}
+	l.known.Store(&map[string]exchange.PeerState{})
+	l.status.Store(&[]courier.PeerStatus{})
+	l.host, err = p2p.New(p2p.Config{
+		Key: n.Keys.Host, Listen: n.Config.Letters, Allow: l.allow, Handle: l.handle, Log: n.options.Log,
+		MaxMessageBytes: courier.MaxMessageBytes,
+	})
+	if err != nil {
+		return fmt.Errorf("letters: %w", err)
+	}
+	n.letters = l
+	if err := n.makeCard(); err != nil {
+		return err
+	}
+	l.meetPeers()
+	n.running.Go(func() { l.run(ctx) })
+	return nil
+}
+
+func (l *letters) close() error { return l.host.Close() }
+
+// run asks the courier what to do whenever something may have changed, until ctx ends.
+func (l *letters) run(ctx context.Context) {
+	defer close(l.stopped)
+	news, stop := l.circle.Watch()
+	defer stop()
+	tick := time.NewTicker(lettersEvery)
+	defer tick.Stop()
+	var expired time.Time
+	for {
+		l.meetPeers()
+		l.courier.Tick(time.Now().UnixMilli())
+		for _, r := range l.courier.Ready() {
+			l.start(ctx, r)
+		}
+		status := l.courier.Status()
+		l.status.Store(&status)
+		if time.Since(expired) > expireEvery {
+			expired = time.Now()
+			l.expire(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case a := <-l.done:
+			l.take(a)
+		case <-news:
+		case <-tick.C:
+		}
+	}
+}
+
+func (l *letters) take(a answered) {
+	now := time.Now().UnixMilli()
+	if a.err != nil {
+		l.courier.Failed(a.peer, a.err.Error(), now)
+		return
+	}
+	l.courier.Replied(a.peer, a.msg, now)
+}
+
+// meetPeers tells the courier and the gate which circles are known and how far our streams to them go.
+func (l *letters) meetPeers() {
+	var peers []exchange.PeerState
+	err := l.circle.Read(func(r machine.Reader) error {
+		peers = exchange.Peers(r)
+		return nil
+	})
+	if err != nil {
+		return // the replica has stopped; so will we
+	}
+	now := time.Now().UnixMilli()
+	known := map[string]exchange.PeerState{}
+	for _, p := range peers {
+		card, err := charter.OpenCard(p.Card)
+		if err != nil {
+			l.log.Error("a kept card cannot be read", "circle", p.Circle, "err", err)
+			continue
+		}
+		for _, h := range card.Hosts {
+			if now < h.Until {
+				known[h.Peer] = p
+			}
+		}
+		if p.Frozen {
+			l.courier.Remove(p.Circle)
+		} else {
+			l.courier.Peer(p.Circle, p.Tail)
+		}
+	}
+	l.known.Store(&known)
+}
+
+func (l *letters) allow(peer string) bool {
+	_, ok := (*l.known.Load())[peer]
+	return ok
+}
+
+// start does one request of the courier; sending happens beside, its answer comes back through done.
+func (l *letters) start(ctx context.Context, r courier.Request) {
+	if r.Kind == courier.Opened {
+		l.courier.Confirm(r.Peer, l.confirm(r))
+		return
+	}
+	go func() {
+		msg, err := l.send(ctx, r)
+		select {
+		case l.done <- answered{peer: r.Peer, msg: msg, err: err}:
+		case <-ctx.Done():
+		}
+	}()
+}
+
+func (l *letters) confirm(r courier.Request) bool {
+	var ok bool
+	err := l.circle.Read(func(rd machine.Reader) error {
+		for _, p := range exchange.Peers(rd) {
+			if p.Circle == r.Peer {
+				signed := courier.VerifyWelcome(p.Key, r.Welcome) == nil
+				ok = signed && (r.Welcome.Held.Seq > p.Tail.Seq || exchange.Agrees(rd, r.Peer, r.Welcome.Held))
+			}
+		}
+		return nil
+	})
+	return err == nil && ok
+}
+
+func (l *letters) send(ctx context.Context, r courier.Request) (any, error) {
+	var msg any = r.Open
+	var addrs []string
+	err := l.circle.Read(func(rd machine.Reader) error {
+		for _, p := range exchange.Peers(rd) {
+			if p.Circle != r.Peer {
+				continue
+			}
+			card, err := charter.OpenCard(p.Card)
+			if err != nil {
+				return err
+			}
+			addrs = card.Addrs
+		}
+		if r.Kind == courier.SendBatch {
+			msg = l.batch(rd, r)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	raw, err := courier.Encode(msg)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := l.host.Ask(ctx, addrs, raw)
+	if err != nil {
+		return nil, err
+	}
+	return courier.Decode(reply)
+}
+
+// batch signs the rows asked for. Any later leader would sign the very same.
+func (l *letters) batch(rd machine.Reader, r courier.Request) courier.Batch {
+	b := courier.Batch{Nx: r.Nx, Ny: r.Ny, From: l.keys.CircleID(), To: r.Peer}
+	size := 0
+	for _, raw := range exchange.Outbox(rd, r.Peer, r.FromSeq, r.ToSeq) {
+		if size += len(raw) + recordFrame; size > maxBatchBytes && len(b.Records) > 0 {
+			break
+		}
+		b.Records = append(b.Records, letter.Sign(l.keys.Circle, raw))
+	}
+	b.Records = b.Records[:courier.Fit(b.Records)]
+	return b
+}
+
+// handle answers one request of a peer's machine.
+func (l *letters) handle(ctx context.Context, from string, request []byte) ([]byte, error) {
+	peer, ok := (*l.known.Load())[from]
+	if !ok {
+		return courier.Encode(courier.Refused{Code: courier.UnknownCircle, Message: "not known here"})
+	}
+	msg, err := courier.Decode(request)
+	if err != nil {
+		return courier.Encode(courier.Refused{Code: courier.Malformed, Message: "not understood"})
+	}
+	var reply any
+	switch m := msg.(type) {
+	case courier.Open:
+		reply, err = l.gotOpen(ctx, peer, m)
+	case courier.Batch:
+		reply, err = l.gotBatch(ctx, peer, m)
+	default:
+		reply = courier.Refused{Code: courier.Malformed, Message: "not a request"}
+	}
+	if err != nil {
+		var refusal *machine.Error
+		if !errors.As(err, &refusal) {
+			l.log.Warn("a letter could not be taken", "circle", peer.Circle, "err", err)
+			refusal = &machine.Error{Code: courier.Busy, Message: "try again later"}
+		}
+		text := refusal.Message
+		reply = courier.Refused{Code: refusal.Code, Message: text[:min(len(text), courier.MaxRefusalBytes)]}
+	}
+	return courier.Encode(reply)
+}
+
+func (l *letters) gotOpen(ctx context.Context, peer exchange.PeerState, m courier.Open) (any, error) {
+	if m.From != peer.Circle || m.To != l.keys.CircleID() {
+		return courier.Refused{Code: courier.UnknownCircle, Message: "not for this circle"}, nil
+	}
+	ny, err := newNonce()
+	if err != nil {
+		return nil, err
+	}
+	result, err := l.do(ctx, peer.Circle, "exchange.session", exchange.Session{Nx: m.Nx, Ny: ny})
+	if err != nil {
+		return nil, err
+	}
+	w := result.(exchange.Welcomed)
+	return courier.SignWelcome(l.keys.Circle, courier.Welcome{
+		Nx: m.Nx, Ny: ny, Held: w.Held, HeadSeen: w.HeadSeen, From: l.keys.CircleID(), To: peer.Circle,
+	})
+}
+
+func (l *letters) gotBatch(ctx context.Context, peer exchange.PeerState, m courier.Batch) (any, error) {
+	if m.From != peer.Circle || m.To != l.keys.CircleID() {
+		return courier.Refused{Code: courier.UnknownCircle, Message: "not for this circle"}, nil
+	}
+	var held letter.Position
+	for rest := m.Records; len(rest) > 0; {
+		n, size := 0, 0
+		for n < len(rest) && (n == 0 || size+len(rest[n].Bytes)+recordFrame <= maxBatchBytes) {
+			size += len(rest[n].Bytes) + recordFrame
+			n++
+		}
+		body := exchange.Receive{Nx: m.Nx, Ny: m.Ny, Records: rest[:n]}
+		result, err := l.do(ctx, peer.Circle, "exchange.receive", body)
+		if err != nil {
+			return nil, err
+		}
+		got := result.(exchange.Received)
+		if got.Frozen != "" {
+			return courier.Refused{Code: courier.Frozen, Message: "stopped until people have looked at it"}, nil
+		}
+		held, rest = got.Held, rest[n:]
+	}
+	return courier.Ack{Held: held}, nil
+}
+
+func (l *letters) do(ctx context.Context, peer letter.CircleID, kind string, body any) (any, error) {
+	id, err := api.NewID()
+	if err != nil {
+		return nil, err
+	}
+	c, err := machine.NewCommand(id, machine.Caller{Actor: machine.PeerActor(string(peer))}, 0, kind, body)
+	if err != nil {
+		return nil, err
+	}
+	out, err := l.circle.Do(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if out.Refusal != nil {
+		return nil, out.Refusal
+	}
+	return out.Result, nil
+}
+
+// expire has payments called back that have waited too long.
+func (l *letters) expire(ctx context.Context) {
+	var due bool
+	err := l.circle.Read(func(r machine.Reader) error {
+		due = exchange.Due(r, time.Now().UnixMilli())
+		return nil
+	})
+	if err != nil || !due {
+		return
+	}
+	id, err := api.NewID()
+	if err == nil {
+		var c machine.Command
+		c, err = machine.NewCommand(id, machine.Caller{Actor: machine.ActorNode}, 0, "exchange.expire", exchange.Expire{})
+		if err == nil {
+			_, err = l.circle.Do(ctx, c)
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		l.log.Warn("payments past their time were not called back yet", "err", err)
+	}
+}

@@ -1,0 +1,350 @@
+// Package node joins the parts of one running node: its stores, the replica, the gate, the API and pages, and
+// the letters to and from other circles. It decides nothing about care or coins.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/carecircle/carecircle/circle"
+	"github.com/carecircle/carecircle/circle/coin"
+	"github.com/carecircle/carecircle/circle/machine"
+	"github.com/carecircle/carecircle/circle/member"
+	"github.com/carecircle/carecircle/node/replica"
+	"github.com/carecircle/carecircle/node/store"
+)
+
+const (
+	flushEvery   = time.Second
+	readyTimeout = 60 * time.Second
+	stopTimeout  = 5 * time.Second
+)
+
+// Options are what a start may choose.
+type Options struct {
+	Log     *slog.Logger
+	Version string
+	// Fatal is called once when the node must not go on; nil: the process ends with exit code 3.
+	Fatal func(error)
+}
+
+// Node is one running node.
+type Node struct {
+	Dir    string
+	Config Config
+	Keys   Keys
+
+	options Options
+	machine *machine.Machine
+	state   *stateBox
+	log     *store.Log
+	replica *replica.Replica
+	letters *letters
+	http    *http.Server
+	listen  net.Listener
+	card    []byte
+	started time.Time
+	ready   time.Duration
+	stop    context.CancelFunc
+	running sync.WaitGroup
+}
+
+// Open starts the node in a directory that Init made, and returns when it is ready to serve.
+func Open(ctx context.Context, dir string, o Options) (*Node, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	n := &Node{Dir: dir, options: o, started: time.Now()}
+	err := n.open(ctx)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start the node in %s: %w", dir, err), n.Close())
+	}
+	n.ready = time.Since(n.started)
+	o.Log.Info("ready", "circle", n.Keys.CircleID(), "http", n.Addr(), "after", n.ready.Round(time.Millisecond))
+	return n, nil
+}
+
+// OpenStopped opens the stores and the replica of a node that is not running, for reading: no address is
+// listened on and no letter sent.
+func OpenStopped(ctx context.Context, dir string, o Options) (*Node, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if _, err := os.Stat(filepath.Join(dir, stateDir)); err != nil {
+		return nil, fmt.Errorf("the node in %s has never been served: %w", dir, err)
+	}
+	n := &Node{Dir: dir, options: o, started: time.Now()}
+	if err := n.openCircle(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the node in %s: %w", dir, err), n.Close())
+	}
+	return n, nil
+}
+
+// openCircle opens everything up to a replica that is ready.
+func (n *Node) openCircle(ctx context.Context) error {
+	var err error
+	if n.Config, err = ReadConfig(n.Dir); err != nil {
+		return err
+	}
+	if n.Keys, err = ReadKeys(n.Dir); err != nil {
+		return err
+	}
+	if n.machine, err = circle.New(); err != nil {
+		return err
+	}
+	if err := n.openStores(); err != nil {
+		return err
+	}
+	return n.openReplica(ctx)
+}
+
+func (n *Node) open(ctx context.Context) error {
+	if err := n.openCircle(ctx); err != nil {
+		return err
+	}
+	if err := n.foundIfNew(ctx); err != nil {
+		return err
+	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	n.stop = stop
+	if err := n.openLetters(background); err != nil {
+		return err
+	}
+	n.running.Go(func() { n.keepFlushed(background) })
+	return n.openHTTP()
+}
+
+func (n *Node) stateConfig() store.StateConfig {
+	return store.StateConfig{
+		Dir: filepath.Join(n.Dir, stateDir), EncryptionKey: n.Keys.Store, Log: n.options.Log, Fatal: n.options.Fatal,
+	}
+}
+
+func (n *Node) openStores() error {
+	state, err := store.OpenState(n.stateConfig())
+	if err != nil {
+		return err
+	}
+	n.state = &stateBox{State: state, config: n.stateConfig()}
+	n.log, err = store.OpenLog(store.LogConfig{
+		Dir: filepath.Join(n.Dir, logDir), EncryptionKey: n.Keys.Store, Log: n.options.Log, Fatal: n.options.Fatal,
+	})
+	if err != nil {
+		return err
+	}
+	return store.Bind(state, n.log, filepath.Join(n.Dir, snapshotDir))
+}
+
+func (n *Node) openReplica(ctx context.Context) error {
+	_, transport := raftTransport("one")
+	var err error
+	n.replica, err = replica.Open(replica.Config{
+		ID: "one", Dir: filepath.Join(n.Dir, snapshotDir), Machine: n.machine, State: n.state, Log: n.log,
+		Transport: transport, Restore: n.state.restore, Logger: n.options.Log, Fatal: n.fatal,
+	})
+	if err != nil {
+		return err
+	}
+	if err := n.replica.Bootstrap(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	return n.replica.Ready(ctx)
+}
+
+func (n *Node) fatal(err error) {
+	n.options.Log.Error("this node must stop", "err", err)
+	if n.options.Fatal != nil {
+		n.options.Fatal(err)
+		return
+	}
+	exit(3)
+}
+
+// foundIfNew founds the circle at its first start, with the policy a new circle begins from.
+func (n *Node) foundIfNew(ctx context.Context) error {
+	by := machine.Caller{Actor: machine.ActorOperator}
+	key := n.Keys.CirclePublic()
+	first := []struct {
+		kind string
+		body any
+	}{
+		{"member.found", member.Found{
+			Circle: string(n.Keys.CircleID()), Key: key, Name: n.Config.Name, Place: n.Config.Place, Aim: n.Config.Aim,
+			Founder: machine.Text("", n.Config.Founder),
+		}},
+		{"coin.policy", coin.SetPolicy{
+			FloorMinutes: -300, WelcomeMinutes: 600, AutoGift: true, EarnDayMinutes: 720,
+			ReviewOn: n.started.AddDate(0, 6, 0).Format(time.DateOnly), Decision: "as founded",
+		}},
+	}
+	var founded bool
+	err := n.replica.Read(func(r machine.Reader) error {
+		_, err := coin.PolicyOf(r)
+		founded = err == nil
+		return nil
+	})
+	if err != nil || founded {
+		return err
+	}
+	for _, f := range first {
+		c, err := machine.NewCommand(n.Keys.firstID(f.kind), by, 0, f.kind, f.body)
+		if err != nil {
+			return err
+		}
+		out, err := n.replica.Do(ctx, c)
+		if err != nil {
+			return fmt.Errorf("found the circle: %w", err)
+		}
+		if out.Refusal != nil {
+			return fmt.Errorf("found the circle: %w", out.Refusal)
+		}
+	}
+	return nil
+}
+
+// keepFlushed writes what the quiet hours left in memory; a storage error ends the process inside.
+func (n *Node) keepFlushed(ctx context.Context) {
+	tick := time.NewTicker(flushEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := n.state.Flush(); err != nil {
+				n.fatal(err)
+				return
+			}
+		}
+	}
+}
+
+// Close stops the node in order: no new requests, no letters, then the replica and its stores.
+func (n *Node) Close() error {
+	var errs []error
+	if n.http != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
+		if err := n.http.Shutdown(ctx); err != nil {
+			errs = append(errs, n.http.Close())
+		}
+	}
+	if n.stop != nil {
+		n.stop()
+	}
+	if n.letters != nil {
+		errs = append(errs, n.letters.close())
+	}
+	n.running.Wait()
+	if n.replica != nil {
+		errs = append(errs, n.replica.Close())
+	}
+	if n.state != nil {
+		errs = append(errs, n.state.Close())
+	}
+	if n.log != nil {
+		errs = append(errs, n.log.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Addr returns the address the pages and the API listen on.
+func (n *Node) Addr() string {
+	if n.listen == nil {
+		return ""
+	}
+	return n.listen.Addr().String()
+}
+
+// Origin returns how people reach the node's pages.
+func (n *Node) Origin() string { return n.Config.origin() }
+
+// Founder returns the id of the circle's first person.
+func (n *Node) Founder() string { return member.PersonID(n.Keys.firstID("member.found")) }
+
+// Founded returns when the circle was founded, by its own ledger time; zero before that.
+func (n *Node) Founded() time.Time {
+	var at time.Time
+	err := n.Read(func(r machine.Reader) error {
+		if c, ok := member.TheCircle(r); ok {
+			at = time.UnixMilli(c.Founded)
+		}
+		return nil
+	})
+	if err != nil {
+		return time.Time{}
+	}
+	return at
+}
+
+// Do has the circle do a command; see replica.Do.
+func (n *Node) Do(ctx context.Context, c machine.Command) (machine.Outcome, error) {
+	return n.replica.Do(ctx, c)
+}
+
+// View answers a view; see replica.View.
+func (n *Node) View(ctx context.Context, by machine.Caller, name string, set func(query any) error) (any, error) {
+	return n.replica.View(ctx, by, name, set)
+}
+
+// Watch returns the events from now on; see replica.Watch.
+func (n *Node) Watch() (<-chan []machine.Event, func()) { return n.replica.Watch() }
+
+// Machine returns the circle's rules and views.
+func (n *Node) Machine() *machine.Machine { return n.machine }
+
+// Read gives fn the state between two commands; see replica.Read.
+func (n *Node) Read(fn func(machine.Reader) error) error { return n.replica.Read(fn) }
+
+// stateBox is the state on disk, which a restore replaces as a whole.
+type stateBox struct {
+	*store.State
+	config store.StateConfig
+	mu     sync.Mutex // held while the state is replaced, flushed or closed
+}
+
+// Snapshot implements replica.State.
+func (b *stateBox) Snapshot() (replica.Snap, error) { return b.State.Snapshot() }
+
+// Flush writes what is in memory to disk.
+func (b *stateBox) Flush() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.State.Flush()
+}
+
+func (b *stateBox) restore(r io.Reader) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.State.Close(); err != nil {
+		return err
+	}
+	if err := store.Restore(b.config, r); err != nil {
+		return err
+	}
+	state, err := store.OpenState(b.config)
+	if err != nil {
+		return err
+	}
+	b.State = state
+	return nil
+}
+
+// raftTransport connects the replicas of this circle. One replica needs none but its own.
+func raftTransport(id string) (raft.ServerAddress, raft.Transport) {
+	addr, transport := raft.NewInmemTransport(raft.ServerAddress(id))
+	return addr, transport
+}
