@@ -1,0 +1,324 @@
+package store
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/raft"
+)
+
+const childEnv = "CARECIRCLE_STORE_CHILD"
+
+// TestMain runs the test binary as a child that works until it is killed, saying on its output what it has
+// been promised.
+func TestMain(m *testing.M) {
+	job, dir, isChild := strings.Cut(os.Getenv(childEnv), ":")
+	if !isChild {
+		os.Exit(m.Run())
+	}
+	jobs := map[string]func(dir string) error{
+		"log": childLog, "vote": childVote, "state": childState, "restore": childRestore, "open": childOpen,
+		"look": childLook,
+	}
+	if err := jobs[job](dir); err != nil {
+		fmt.Println("error", err)
+		os.Exit(1)
+	}
+}
+
+func childLog(dir string) error {
+	l, err := OpenLog(LogConfig{Dir: dir, EncryptionKey: testKey, Log: quiet})
+	if err != nil {
+		return err
+	}
+	for i := 0; ; i++ {
+		_, last := l.bounds()
+		if err := l.StageCommitIndex(last); err != nil {
+			return err
+		}
+		if err := l.StoreLogs(entries(last+1, 1+rand.IntN(20), 1)); err != nil {
+			return err
+		}
+		first, newLast := l.bounds()
+		fmt.Println("stored", last, newLast)
+		if i%7 == 6 && newLast > first+100 {
+			if err := l.DeleteRange(first, newLast-100); err != nil {
+				return err
+			}
+			fmt.Println("deleted", newLast-100, newLast)
+		}
+	}
+}
+
+func childVote(dir string) error {
+	l, err := OpenLog(LogConfig{Dir: dir, EncryptionKey: testKey, Log: quiet})
+	if err != nil {
+		return err
+	}
+	term, _ := l.GetUint64([]byte(voteTermKey))
+	for {
+		term++
+		if err := l.SetUint64([]byte(voteTermKey), term); err != nil {
+			return err
+		}
+		if err := l.Set([]byte(voteCandidateKey), fmt.Appendf(nil, "candidate %d", term)); err != nil {
+			return err
+		}
+		fmt.Println("voted", term, 0)
+	}
+}
+
+func childState(dir string) error {
+	s, err := OpenState(StateConfig{Dir: dir, EncryptionKey: testKey, Log: quiet, FlushRows: 60})
+	if err != nil {
+		return err
+	}
+	for {
+		index := s.Applied() + 1
+		for _, k := range []uint64{index % 100, 100 + index%77} {
+			s.Set(fmt.Appendf(nil, "row%d", k), fmt.Append(nil, index))
+		}
+		s.Commit(index)
+		if rand.IntN(10) == 0 {
+			if err := s.Flush(); err != nil {
+				return err
+			}
+			fmt.Println("flushed", index, 0)
+		}
+	}
+}
+
+func childRestore(dir string) error {
+	for i := 0; ; i++ {
+		stream, err := os.ReadFile(fmt.Sprintf("%s.snap%d", dir, i%2))
+		if err != nil {
+			return err
+		}
+		cfg := StateConfig{Dir: dir, EncryptionKey: testKey, Log: quiet}
+		if err := Restore(cfg, bytes.NewReader(stream)); err != nil {
+			return err
+		}
+		fmt.Println("restored", i, 0)
+	}
+}
+
+func childOpen(dir string) error {
+	if _, err := OpenState(StateConfig{Dir: dir, EncryptionKey: testKey, Log: quiet}); err == nil {
+		return fmt.Errorf("opened the state of another process")
+	}
+	_, err := OpenLog(LogConfig{Dir: dir + "-log", EncryptionKey: testKey, Log: quiet})
+	return err
+}
+
+// runAndKill lets a child do a job until it has said n things, kills it, and calls said for each of them.
+func runAndKill(t *testing.T, job, dir string, n int, said func(what string, a, b uint64)) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"="+job+":"+dir)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	lines := bufio.NewScanner(out)
+	for count := 0; lines.Scan(); count++ { // after the kill: what was still in the pipe
+		var what string
+		var a, b uint64
+		if got, _ := fmt.Sscan(lines.Text(), &what, &a, &b); got != 3 {
+			t.Fatalf("child: %s", lines.Text())
+		}
+		said(what, a, b)
+		if count == n {
+			must(t, cmd.Process.Kill())
+		}
+	}
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != -1 {
+		t.Fatalf("the child was not killed: %v", err)
+	}
+}
+
+const killRounds = 8
+
+func TestKilledLogKeepsWhatItSaid(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "log")
+	var first, last, commit uint64
+	for range killRounds {
+		runAndKill(t, "log", dir, rand.IntN(300), func(what string, a, b uint64) {
+			switch what {
+			case "stored":
+				commit, last = a, b
+			case "deleted":
+				first = a + 1
+			}
+		})
+		l := mustLog(t, logConfig(t, dir))
+		gotFirst, gotLast := l.bounds()
+		gotCommit, _ := l.GetCommitIndex()
+		if gotFirst < first || gotLast < last || gotCommit < commit || gotCommit > gotLast {
+			t.Fatalf("%d to %d, commit %d; said were %d to %d, commit %d",
+				gotFirst, gotLast, gotCommit, first, last, commit)
+		}
+		for index := gotFirst; index <= gotLast; index++ {
+			var e raft.Log
+			must(t, l.GetLog(index, &e))
+			if !sameEntry(&e, entries(index, 1, 1)[0]) {
+				t.Fatalf("entry %d: %v", index, e)
+			}
+		}
+		must(t, l.Close())
+	}
+	t.Logf("%d to %d", first, last)
+}
+
+func TestKilledVoteIsNeverHalf(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "log")
+	var said uint64
+	for range killRounds {
+		runAndKill(t, "vote", dir, rand.IntN(200), func(_ string, term, _ uint64) { said = term })
+		l := mustLog(t, logConfig(t, dir))
+		term, err := l.GetUint64([]byte(voteTermKey))
+		must(t, err)
+		candidate, err := l.Get([]byte(voteCandidateKey))
+		must(t, err)
+		if term < said || string(candidate) != fmt.Sprintf("candidate %d", term) {
+			t.Fatalf("term %d with %q, said was %d", term, candidate, said)
+		}
+		must(t, l.Close())
+	}
+}
+
+func TestKilledStateIsThatOfOneCommit(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	var said uint64
+	for range killRounds {
+		runAndKill(t, "state", dir, rand.IntN(200), func(_ string, index, _ uint64) { said = index })
+		s := mustState(t, stateConfig(t, dir))
+		if s.Applied() < said {
+			t.Fatalf("at %d, said was %d", s.Applied(), said)
+		}
+		want := map[string]string{}
+		for index := max(s.Applied(), 300) - 299; index <= s.Applied(); index++ {
+			for _, k := range []uint64{index % 100, 100 + index%77} {
+				want[fmt.Sprintf("row%d", k)] = fmt.Sprint(index)
+			}
+		}
+		got := map[string]string{}
+		for _, r := range all(s) {
+			got[r.key] = r.value
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Fatalf("state at %d:\n got %v\nwant %v", s.Applied(), got, want)
+		}
+		snapshot(t, s)
+		must(t, s.Close())
+	}
+}
+
+func TestKilledRestoreLeavesOneOfTheTwo(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	var want [2][]keyValue
+	for i := range 2 {
+		s := mustState(t, stateConfig(t, fmt.Sprintf("%s%d", dir, i)))
+		fillState(s, fmt.Sprint("tag", i), 50+i)
+		must(t, os.WriteFile(fmt.Sprintf("%s.snap%d", dir, i), snapshot(t, s), 0o600))
+		want[i] = all(s)
+		must(t, s.Close())
+	}
+	seen := map[uint64]int{}
+	for range 2 * killRounds {
+		runAndKill(t, "restore", dir, rand.IntN(5), func(string, uint64, uint64) {})
+		s := mustState(t, stateConfig(t, dir))
+		if n := s.Applied(); n != 50 && n != 51 || !equalRows(all(s), want[n-50]) {
+			t.Fatalf("neither the one nor the other, but index %d", n)
+		}
+		seen[s.Applied()]++
+		snapshot(t, s)
+		must(t, s.Close())
+	}
+	t.Logf("found %v", seen)
+}
+
+func TestSecondProcessIsRefused(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	s, l := mustState(t, stateConfig(t, dir)), mustLog(t, logConfig(t, dir+"-log"))
+	closeAfter(t, s)
+	closeAfter(t, l)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"=open:"+dir)
+	out, err := cmd.CombinedOutput()
+	if err == nil || !bytes.Contains(out, []byte("another process has it open: stop that one first")) {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+// Whatever byte of a closed log's tables is damaged: the log is refused, or reads as it was, or says which
+// entry is damaged. It never reads otherwise. In children, since Badger ends the process for some bytes.
+func TestFlippedFileByteIsNoticed(t *testing.T) {
+	root := t.TempDir()
+	l := mustLog(t, logConfig(t, filepath.Join(root, "log")))
+	must(t, l.StoreLogs(entries(1, flippedEntries, 1)))
+	must(t, l.SetUint64([]byte("CurrentTerm"), 5))
+	must(t, l.Close())
+	tables, err := filepath.Glob(filepath.Join(root, "log", "*.sst"))
+	must(t, err)
+	raw, err := os.ReadFile(tables[0])
+	must(t, err)
+	outcomes := map[string]int{}
+	const rounds = 40
+	for round := range rounds {
+		dir := filepath.Join(root, fmt.Sprint(round))
+		copyDir(t, filepath.Join(root, "log"), dir)
+		bad := bytes.Clone(raw)
+		at := (len(bad) - 1) * round / (rounds - 1)
+		bad[at] ^= 0x10
+		must(t, os.WriteFile(filepath.Join(dir, filepath.Base(tables[0])), bad, 0o600))
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), childEnv+"=look:"+dir)
+		out, err := cmd.CombinedOutput()
+		what, rest, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
+		switch {
+		case err == nil && (what == "harmless" || what == "entry"),
+			what == "error" && strings.Contains(rest, "damaged"):
+			outcomes[what]++
+		case err != nil && what != "error":
+			outcomes["ended by badger"]++
+			t.Logf("byte %d: %.200s", at, out)
+		default:
+			t.Errorf("byte %d of %d: %v %s", at, len(raw), err, out)
+		}
+		must(t, os.RemoveAll(dir))
+	}
+	t.Logf("%d table bytes: %v", len(raw), outcomes)
+}
+
+const flippedEntries = 500
+
+func childLook(dir string) error {
+	l, err := OpenLog(LogConfig{Dir: dir, EncryptionKey: testKey, Log: quiet, Fatal: func(error) {}})
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	term, err := l.GetUint64([]byte("CurrentTerm"))
+	if first, last := l.bounds(); first != 1 || last != flippedEntries || term != 5 || err != nil {
+		return fmt.Errorf("wrong: %d to %d, term %d %v", first, last, term, err)
+	}
+	for index := uint64(1); index <= flippedEntries; index++ {
+		var e raft.Log
+		if err := l.GetLog(index, &e); err != nil {
+			fmt.Println("entry", err)
+			return nil
+		}
+		if !sameEntry(&e, entries(index, 1, 1)[0]) {
+			return fmt.Errorf("wrong: entry %d reads %v", index, e)
+		}
+	}
+	fmt.Println("harmless")
+	return nil
+}

@@ -1,0 +1,240 @@
+// Package store keeps a node's data on disk, in two Badger directories: the circle's state (State, a
+// machine.KV) and the raft log with raft's few stable values (Log). A State may be rebuilt from the log
+// and a snapshot; a Log may not, so each append is synced before anyone is told yes.
+//
+// Badger answers "not found" when a block it reads is damaged. So a State carries a count and a sum of its
+// rows, checked at every snapshot, and a Log checks every entry it hands out.
+package store
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+)
+
+// Limits of this package. Bytes unless the name says otherwise.
+const (
+	// MaxCommitBytes and MaxCommitRows bound what one commit of a State may change: keys, values and
+	// RowOverheadBytes a row. More may fit, this much always does.
+	MaxCommitBytes = 1 << 20
+	MaxCommitRows  = 10_000
+	// RowOverheadBytes is counted for every changed row beside its key and value.
+	RowOverheadBytes = 32
+	// MaxKeyBytes bounds a row's key.
+	MaxKeyBytes = 60_000
+	// MaxEntryBytes bounds data and extensions of one log entry.
+	MaxEntryBytes = 1<<20 - 4096
+	// KeyBytes is the length of an encryption key.
+	KeyBytes = 32
+
+	maxFlushBytes     = 1 << 20 // with MaxCommitBytes on top it must fit into 15 % of stateMemTable
+	maxFlushRows      = 10_000
+	defaultFlushBytes = 512 << 10
+	defaultFlushRows  = 2000
+
+	stateMemTable = 16 << 20
+	logMemTable   = 8 << 20
+	stateValueLog = 64 << 20
+	logValueLog   = 16 << 20
+	// Every value stays in the tree, none in the value log: so there is nothing to collect there and a
+	// deleted row is gone with compaction. It must stay below 15 % of the smaller memtable.
+	valueThreshold  = 1 << 20
+	blockCacheBytes = 16 << 20
+	indexCacheBytes = 16 << 20 // zero would crash Badger once a key is set
+
+	maxAppendBytes   = 1 << 20 // entries put into one transaction of a Log
+	maxAppendEntries = 4096
+	maxDeleteEntries = 4096
+
+	maxSnapshotValue = 16 << 20
+	snapshotBuffer   = 64 << 10
+
+	// minFreeBytes is what a disk must have free for a store to open: Badger maps its files into memory
+	// and dies by SIGBUS when the disk cannot take what it writes there.
+	minFreeBytes = 64 << 20
+
+	fatalExitCode = 3
+)
+
+const (
+	stateMagic = 0xCC01 // Badger keeps it in its manifest: a log opened as a state is refused
+	logMagic   = 0xCC02
+)
+
+// faults ends the process at the first storage error: after one, nobody knows what is on the disk.
+type faults struct {
+	fatal func(error)
+	mu    sync.Mutex
+	first error
+}
+
+func newFaults(fatal func(error), log *slog.Logger) *faults {
+	if fatal == nil {
+		fatal = func(err error) {
+			log.Error("storage failed, stopping", "error", err)
+			os.Exit(fatalExitCode)
+		}
+	}
+	return &faults{fatal: fatal}
+}
+
+// report keeps the first error, ends the process, and returns the error where that is held off.
+func (f *faults) report(err error) error {
+	f.mu.Lock()
+	if f.first == nil {
+		f.first = err
+	}
+	f.mu.Unlock()
+	f.fatal(err)
+	return err
+}
+
+// err returns the error that has made this store unusable.
+func (f *faults) err() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.first
+}
+
+// baseOptions are what both stores have in common. Both sync every transaction: Badger moves on to a new
+// write-ahead file without syncing the old one, so an unsynced store could come back from a power cut with
+// later transactions and without earlier ones.
+func baseOptions(dir string, key []byte, log *slog.Logger) badger.Options {
+	return badger.DefaultOptions(dir).
+		WithSyncWrites(true).
+		WithNumMemtables(2).
+		WithNumCompactors(2).
+		WithValueThreshold(valueThreshold).
+		WithBlockCacheSize(blockCacheBytes).
+		WithIndexCacheSize(indexCacheBytes).
+		WithVerifyValueChecksum(true).
+		WithChecksumVerificationMode(options.OnBlockRead). // and checkTables, see there
+		WithDetectConflicts(false).
+		WithMetricsEnabled(false).
+		WithNumVersionsToKeep(1).
+		WithCompactL0OnClose(true).
+		WithEncryptionKey(key).
+		WithLogger(badgerLog{log})
+}
+
+func stateOptions(dir string, key []byte, log *slog.Logger) badger.Options {
+	return baseOptions(dir, key, log).
+		WithMemTableSize(stateMemTable).
+		WithValueLogFileSize(stateValueLog).
+		WithExternalMagic(stateMagic)
+}
+
+func logOptions(dir string, key []byte, log *slog.Logger) badger.Options {
+	return baseOptions(dir, key, log).
+		WithMemTableSize(logMemTable).
+		WithValueLogFileSize(logValueLog).
+		WithCompression(options.None). // commands are sealed or short
+		WithExternalMagic(logMagic)
+}
+
+// open opens Badger and turns its errors into ones that say what to do.
+func open(opt badger.Options) (_ *badger.DB, err error) {
+	if n := len(opt.EncryptionKey); n != 0 && n != KeyBytes {
+		return nil, fmt.Errorf("open store %s: the key has %d bytes, must have %d", opt.Dir, n, KeyBytes)
+	}
+	if err := os.MkdirAll(opt.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open store: make the directory (check the owner of its parent): %w", err)
+	}
+	if err := checkSpace(opt.Dir, minFreeBytes); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	defer func() {
+		if p := recover(); p != nil { // Badger asserts where it finds damage
+			err = openError(opt.Dir, fmt.Errorf("badger: %v", p))
+		}
+	}()
+	db, err := badger.Open(opt)
+	if err != nil {
+		return nil, openError(opt.Dir, err)
+	}
+	if err := checkTables(db); err != nil {
+		return nil, errors.Join(openError(opt.Dir, err), db.Close())
+	}
+	return db, nil
+}
+
+// checkTables reads all tables and compares their checksums. Badger would do this while it opens, but it
+// follows a nil pointer where it finds damage, in a goroutine of its own, and so takes the process with it.
+func checkTables(db *badger.DB) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("a table has a wrong checksum (badger: %v)", p)
+		}
+	}()
+	return db.VerifyChecksum()
+}
+
+// openError says what to do. Badger does not wrap its causes, so some are known by their words only.
+func openError(dir string, err error) error {
+	advice := "damaged, or not this store's: keep a copy, then restore from a replica or a backup"
+	switch text := err.Error(); {
+	case strings.Contains(text, "directory lock"):
+		advice = "another process has it open: stop that one first"
+	case errors.Is(err, badger.ErrEncryptionKeyMismatch):
+		advice = "the encryption key is not the one it was made with: give that key"
+	case errors.Is(err, os.ErrPermission), strings.Contains(text, "permission denied"):
+		advice = "this user may not use the files: give them to the user carecircle runs as"
+	case strings.Contains(text, "no space left"):
+		advice = "the disk is full: free some space and start again, nothing is lost"
+	}
+	return fmt.Errorf("open store %s: %s: %w", dir, advice, err)
+}
+
+// badgerLog passes Badger's warnings and errors on, and leaves out its chatter.
+type badgerLog struct{ log *slog.Logger }
+
+func (l badgerLog) Errorf(format string, args ...any) {
+	l.log.Error("badger: " + strings.TrimSpace(fmt.Sprintf(format, args...)))
+}
+
+func (l badgerLog) Warningf(format string, args ...any) {
+	l.log.Warn("badger: " + strings.TrimSpace(fmt.Sprintf(format, args...)))
+}
+
+func (badgerLog) Infof(string, ...any)  {}
+func (badgerLog) Debugf(string, ...any) {}
+
+func orDefault(log *slog.Logger) *slog.Logger {
+	if log == nil {
+		return slog.Default()
+	}
+	return log
+}
+
+// syncDir makes renames and new files in dir outlive a power cut.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// writeFile writes a small file so that after a crash it is whole or absent.
+func writeFile(path string, data []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return syncDir(filepath.Dir(path))
+}
