@@ -1,0 +1,315 @@
+package replica
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/carecircle/carecircle/circle/machine"
+	"github.com/hashicorp/raft"
+)
+
+// Do has the circle do a command and returns what came of it. A refusal is an Outcome; one that no state
+// could accept is not even logged. An error says that there is no outcome: ErrUnknown asks for another try
+// with the same id, ErrNotLeader alone says that nothing was proposed. Do waits at most ten seconds.
+//
+// The time in c is overwritten: a later command never gets an earlier one.
+func (r *Replica) Do(ctx context.Context, c machine.Command) (machine.Outcome, error) {
+	c.At = r.stamps.next(r.cfg.Now().UnixMilli())
+	raw, err := r.encode(c)
+	if err != nil {
+		return machine.Outcome{Kind: c.Kind, Refusal: machine.AsError(err)}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, doLimit)
+	defer cancel()
+	out, err := r.await(ctx, raw, &c)
+	if err != nil {
+		return machine.Outcome{}, fmt.Errorf("do %s: %w", c.Kind, err)
+	}
+	return out, nil
+}
+
+// encode checks a command and returns its bytes. What cannot be read back must never enter the log: it
+// would stop every replica.
+func (r *Replica) encode(c machine.Command) ([]byte, error) {
+	if err := r.cfg.Machine.Check(c); err != nil {
+		return nil, err
+	}
+	raw, err := c.Encode()
+	if err == nil {
+		_, err = machine.DecodeCommand(raw)
+	}
+	if err != nil {
+		return nil, machine.Refuse("bad_body", "The command cannot be logged: %v.", err)
+	}
+	return raw, nil
+}
+
+// Ready returns once the circle has a leader and this replica has applied everything that was committed
+// before. On a replica that does not lead, that is what the leader has told it of so far.
+func (r *Replica) Ready(ctx context.Context) error {
+	for {
+		changed := r.pulse.changed()
+		if r.raft.State() == raft.Leader {
+			_, err := r.await(ctx, newMark(), nil)
+			if err == nil {
+				return nil
+			}
+		} else if r.otherLeader() != "" {
+			if commit := r.raft.CommitIndex(); commit > 0 && r.raft.AppliedIndex() >= commit {
+				return nil
+			}
+		}
+		poll := time.NewTimer(leaderPoll)
+		select {
+		case <-changed:
+		case <-poll.C:
+		case <-ctx.Done():
+			return fmt.Errorf("replica %s is not ready (%s): %w", r.cfg.ID, r.raft.State(), ctx.Err())
+		case <-r.stopped:
+			return r.cause
+		}
+		poll.Stop()
+	}
+}
+
+// LeaderAddr returns the address of the replica that leads, empty if none is known.
+func (r *Replica) LeaderAddr() string {
+	addr, _ := r.raft.LeaderWithID()
+	return string(addr)
+}
+
+func (r *Replica) otherLeader() string {
+	addr, id := r.raft.LeaderWithID()
+	if string(id) == r.cfg.ID {
+		return ""
+	}
+	return string(addr)
+}
+
+// await proposes bytes until they have been applied here, or on the leader, and returns the outcome. The
+// same bytes may well be logged twice: the machine answers the command once.
+//
+// Raft's futures are not waited for: some are never answered when raft stops, and nothing can be done
+// about a goroutine that waits for one. The state machine itself wakes who waits for the bytes it applied.
+func (r *Replica) await(ctx context.Context, raw []byte, c *machine.Command) (machine.Outcome, error) {
+	answer := r.waiting.add(raw)
+	defer r.waiting.remove(raw, answer)
+	a := attempt{r: r, ctx: ctx, raw: raw, command: c, answer: answer}
+	out, err := a.run()
+	select {
+	case out = <-answer: // it came in the last moment
+		return out, nil
+	default:
+		return out, err
+	}
+}
+
+// attempt is one command on its way.
+type attempt struct {
+	r         *Replica
+	ctx       context.Context
+	raw       []byte
+	command   *machine.Command // nil for a mark, which is not forwarded
+	answer    <-chan machine.Outcome
+	proposals int
+}
+
+func (a *attempt) run() (machine.Outcome, error) {
+	for a.proposals < maxProposals {
+		changed := a.r.pulse.changed()
+		var out *machine.Outcome
+		var err error
+		if a.r.raft.State() == raft.Leader {
+			out, err = a.propose(changed)
+		} else if leader := a.r.otherLeader(); leader != "" {
+			out, err = a.forward(changed, leader)
+		} else {
+			out, err = a.wait(changed, leaderPoll)
+		}
+		if err != nil {
+			return machine.Outcome{}, err
+		}
+		if out != nil {
+			return *out, nil
+		}
+	}
+	return machine.Outcome{}, a.giveUp(fmt.Errorf("proposed %d times without an answer", a.proposals))
+}
+
+// propose hands the bytes to raft and waits: for the answer, another leader, or the time to try again.
+func (a *attempt) propose(changed <-chan struct{}) (*machine.Outcome, error) {
+	a.proposals++
+	a.r.pulse.proposed()
+	again := time.Now().Add(proposeAgain)
+	a.r.raft.Apply(a.raw, proposeAgain)
+	out, err := a.wait(changed, time.Until(again))
+	if out == nil {
+		if quiet := a.r.pulse.quiet(); quiet >= stuckAfter {
+			a.r.fail(fmt.Errorf("leading, yet nothing was applied for %v: the disk hangs, or raft is stuck"+
+				" in a leadership transfer; start again", quiet.Round(time.Second)))
+		}
+	}
+	return out, err
+}
+
+// forward asks the leader.
+func (a *attempt) forward(changed <-chan struct{}, leader string) (*machine.Outcome, error) {
+	if a.command == nil || a.r.cfg.Forward == nil {
+		return nil, a.giveUp(fmt.Errorf("%w: %s does", ErrNotLeader, leader))
+	}
+	out, err := a.r.cfg.Forward(a.ctx, leader, *a.command)
+	if err == nil {
+		return &out, nil
+	}
+	if !errors.Is(err, ErrNotLeader) || errors.Is(err, ErrUnknown) {
+		a.proposals++ // it may have been proposed there
+	}
+	return a.wait(changed, leaderPoll)
+}
+
+// wait returns the answer, or nil once it is time to look again.
+func (a *attempt) wait(changed <-chan struct{}, d time.Duration) (*machine.Outcome, error) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case out := <-a.answer:
+		return &out, nil
+	case <-changed:
+		return nil, nil
+	case <-t.C:
+		return nil, nil
+	case <-a.ctx.Done():
+		return nil, a.giveUp(fmt.Errorf("no answer in time: %w", a.ctx.Err()))
+	case <-a.r.stopped:
+		return nil, a.giveUp(a.r.cause)
+	}
+}
+
+// giveUp says whether anything may come of the command yet.
+func (a *attempt) giveUp(cause error) error {
+	switch {
+	case a.proposals > 0:
+		return fmt.Errorf("%w (%w)", ErrUnknown, cause)
+	case errors.Is(cause, ErrNotLeader), errors.Is(cause, ErrStopped):
+		return cause
+	default:
+		return fmt.Errorf("%w and none is found: nothing was proposed, try again (%w)", ErrNotLeader, cause)
+	}
+}
+
+// newMark makes a log entry that says nothing to the machine: who proposes one and sees it applied knows
+// that everything before it is. Its first byte begins no command. Raft's own barriers would do, but for
+// their futures, and they have an index that the state never hears of.
+func newMark() []byte {
+	mark := make([]byte, 1+markBytes)
+	_, _ = rand.Read(mark[1:]) // cannot fail
+	return mark
+}
+
+func isMark(data []byte) bool { return len(data) > 0 && data[0] == 0 }
+
+// stamps gives out ledger times, Unix milliseconds, that never go back.
+type stamps struct {
+	mu   sync.Mutex
+	last int64
+}
+
+func (s *stamps) next(now int64) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = max(s.last, now)
+	return s.last
+}
+
+// raise notes a time that was applied.
+func (s *stamps) raise(at int64) { s.next(at) }
+
+// waiting is who waits for which bytes to be applied. Two may wait for the same.
+type waiting struct {
+	mu sync.Mutex
+	by map[string][]chan machine.Outcome
+}
+
+func (w *waiting) init() { w.by = map[string][]chan machine.Outcome{} }
+
+func (w *waiting) add(raw []byte) <-chan machine.Outcome {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ch := make(chan machine.Outcome, 1)
+	w.by[string(raw)] = append(w.by[string(raw)], ch)
+	return ch
+}
+
+func (w *waiting) remove(raw []byte, ch <-chan machine.Outcome) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	left := slices.DeleteFunc(w.by[string(raw)], func(c chan machine.Outcome) bool { return c == ch })
+	if len(left) == 0 {
+		delete(w.by, string(raw))
+		return
+	}
+	w.by[string(raw)] = left
+}
+
+func (w *waiting) tell(raw []byte, out machine.Outcome) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, ch := range w.by[string(raw)] {
+		select {
+		case ch <- out:
+		default: // it was told the first time, and has not gone yet
+		}
+	}
+}
+
+// pulse is whether the replica gets on: when leadership turned, and since when proposals went unanswered.
+type pulse struct {
+	mu         sync.Mutex
+	turned     chan struct{} // closed at the next change of leadership
+	unanswered time.Time     // zero: nothing proposed since something was last applied
+}
+
+func (p *pulse) init() { p.turned = make(chan struct{}) }
+
+// changed returns a channel that is closed when this replica next wins or loses leadership.
+func (p *pulse) changed() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.turned
+}
+
+func (p *pulse) turn() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.turned)
+	p.turned = make(chan struct{})
+	p.unanswered = time.Time{}
+}
+
+func (p *pulse) proposed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.unanswered.IsZero() {
+		p.unanswered = time.Now()
+	}
+}
+
+func (p *pulse) applied() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.unanswered = time.Time{}
+}
+
+func (p *pulse) quiet() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.unanswered.IsZero() {
+		return 0
+	}
+	return time.Since(p.unanswered)
+}

@@ -1,0 +1,96 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+)
+
+// timedStore is raft's log with a clock on its writes. Raft itself would try again after an error: here one
+// ends the replica, since nobody knows what is on the disk.
+type timedStore struct {
+	Store
+	fail  func(error)
+	born  time.Time
+	since atomic.Int64 // nanoseconds after born at which a write began, plus 1; 0: none is under way
+}
+
+// StoreLog implements raft.LogStore.
+func (s *timedStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
+
+// StoreLogs implements raft.LogStore.
+func (s *timedStore) StoreLogs(logs []*raft.Log) error {
+	s.since.Store(int64(time.Since(s.born)) + 1)
+	defer s.since.Store(0)
+	return s.check("write the log", s.Store.StoreLogs(logs))
+}
+
+// DeleteRange implements raft.LogStore.
+func (s *timedStore) DeleteRange(from, to uint64) error {
+	return s.check("shorten the log", s.Store.DeleteRange(from, to))
+}
+
+// Set implements raft.StableStore.
+func (s *timedStore) Set(key, value []byte) error {
+	return s.check("write a vote", s.Store.Set(key, value))
+}
+
+// SetUint64 implements raft.StableStore.
+func (s *timedStore) SetUint64(key []byte, value uint64) error {
+	return s.check("write a term", s.Store.SetUint64(key, value))
+}
+
+// IsMonotonic implements raft.MonotonicLogStore as the store below does.
+func (s *timedStore) IsMonotonic() bool {
+	below, ok := s.Store.(raft.MonotonicLogStore)
+	return ok && below.IsMonotonic()
+}
+
+func (s *timedStore) check(what string, err error) error {
+	if err != nil {
+		err = fmt.Errorf("%s: %w", what, err)
+		s.fail(err)
+	}
+	return err
+}
+
+// writing returns for how long the write under way has been going on.
+func (s *timedStore) writing() time.Duration {
+	since := s.since.Load()
+	if since == 0 {
+		return 0
+	}
+	return time.Since(s.born) - time.Duration(since-1)
+}
+
+// raftLogger passes raft's warnings and errors on and leaves out its chatter.
+func raftLogger(to *slog.Logger) hclog.Logger {
+	l := hclog.NewInterceptLogger(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard})
+	l.RegisterSink(sink{to})
+	return l
+}
+
+type sink struct{ to *slog.Logger }
+
+// Accept implements hclog.SinkAdapter.
+func (s sink) Accept(_ string, level hclog.Level, msg string, args ...any) {
+	at := slog.LevelWarn
+	switch {
+	case level >= hclog.Error:
+		at = slog.LevelError
+	case level < hclog.Warn:
+		return
+	}
+	for i, arg := range args {
+		if f, ok := arg.(hclog.Format); ok {
+			args[i] = fmt.Sprintf(f[0].(string), f[1:]...)
+		}
+	}
+	s.to.Log(context.Background(), at, "raft: "+msg, args...)
+}
