@@ -1,0 +1,361 @@
+package web_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"github.com/carecircle/carecircle/circle/coin"
+)
+
+const pageTimeout = 60 * time.Second
+
+// browser is the one Chromium of all tests here; every test opens tabs of its own in it.
+var browser = sync.OnceValues(func() (context.Context, error) {
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		return nil, fmt.Errorf("the page tests need Chromium; make deps installs it: %w", err)
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-domain-reliability", true),
+		chromedp.UserDataDir(filepath.Join(profileDir, "profile")))
+	allocator, _ := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, cancel := chromedp.NewContext(allocator)
+	closeBrowser = func() {
+		chromedp.Cancel(ctx) //nolint:errcheck // the tests are over
+		cancel()
+	}
+	return ctx, chromedp.Do(ctx)
+})
+
+var (
+	closeBrowser = func() {}
+	profileDir   string
+)
+
+func TestMain(m *testing.M) {
+	var err error
+	if profileDir, err = os.MkdirTemp("", "carecircle-pages-"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	closeBrowser()
+	os.RemoveAll(profileDir) //nolint:errcheck // the machine clears it
+	os.Exit(code)
+}
+
+// tab is one page open in the browser, with what went wrong on it.
+type tab struct {
+	*site
+	ctx context.Context
+	mu  sync.Mutex
+	bad []string // console errors, and requests to elsewhere
+}
+
+func (s *site) tab(t *testing.T) *tab {
+	t.Helper()
+	b, err := browser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := chromedp.NewContext(b, chromedp.WithNewBrowserContext())
+	t.Cleanup(cancel)
+	ctx, stop := context.WithTimeout(ctx, 10*time.Minute)
+	t.Cleanup(stop)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatal(err)
+	}
+	open := &tab{site: s, ctx: ctx}
+	if err := chromedp.Listen(ctx, open.watch); err != nil {
+		t.Fatal(err)
+	}
+	return open
+}
+
+func (b *tab) watch(event any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch e := event.(type) {
+	case *network.EventRequestWillBeSent:
+		if u, err := url.Parse(e.Request.URL); err != nil || (u.Scheme != "data" && u.Scheme != "blob" &&
+			!strings.HasPrefix(e.Request.URL, b.server.URL)) {
+			b.bad = append(b.bad, "asked elsewhere: "+e.Request.URL)
+		}
+	case *runtime.EventExceptionThrown:
+		b.bad = append(b.bad, "exception: "+e.ExceptionDetails.Text)
+	case *runtime.EventConsoleAPICalled:
+		if e.Type == runtime.ConsoleAPICalledTypeError || e.Type == runtime.ConsoleAPICalledTypeWarning {
+			b.bad = append(b.bad, fmt.Sprintf("console: %v", e.Args))
+		}
+	case *log.EventEntryAdded:
+		if e.Entry.Level == log.EntryLevelError {
+			b.bad = append(b.bad, "console: "+e.Entry.Text+" "+e.Entry.URL)
+		}
+	}
+}
+
+// complaints returns what went wrong since it was last asked.
+func (b *tab) complaints() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	bad := b.bad
+	b.bad = nil
+	return bad
+}
+
+func (b *tab) do(t *testing.T, steps ...chromedp.Action[chromedp.Void]) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, pageTimeout)
+	defer cancel()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		var where string
+		where, _ = chromedp.Run(b.ctx, chromedp.Location())
+		t.Fatalf("at %s: %v", where, err)
+	}
+}
+
+func evaluate[T any](t *testing.T, b *tab, script string) T {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, pageTimeout)
+	defer cancel()
+	got, err := chromedp.Run(ctx, chromedp.Evaluate[T](script, chromedp.EvalAwaitPromise))
+	if err != nil {
+		t.Fatalf("%.80s: %v", script, err)
+	}
+	return got
+}
+
+func (b *tab) size(t *testing.T, width, height int64) {
+	t.Helper()
+	b.do(t, chromedp.EmulateViewport(width, height))
+}
+
+func (b *tab) open(t *testing.T, path string) {
+	t.Helper()
+	b.do(t, chromedp.Navigate(b.server.URL+path), chromedp.WaitReady(chromedp.CSS("#maincontent")))
+	if got := evaluate[string](t, b, "location.pathname + location.search"); got != path {
+		t.Fatalf("asked for %s, got to %s", path, got)
+	}
+}
+
+// signIn uses a link, as somebody does who has no passkey.
+func (b *tab) signIn(t *testing.T, name string) {
+	t.Helper()
+	b.open(t, "/enter/"+b.link(name))
+	b.submit(t, "#maincontent button")
+	b.complaints()
+}
+
+// submit presses a form's button and waits for the page that answers.
+func (b *tab) submit(t *testing.T, button string) {
+	t.Helper()
+	evaluate[chromedp.Void](t, b, `void (document.documentElement.dataset.old = "yes")`)
+	b.do(t, chromedp.Click(chromedp.CSS(button)), chromedp.WaitReady(chromedp.CSS("html:not([data-old]) #maincontent")))
+}
+
+// text is what can be read on the page.
+func (b *tab) text(t *testing.T) string {
+	t.Helper()
+	return evaluate[string](t, b, `document.body.innerText`)
+}
+
+func (b *tab) shows(t *testing.T, words ...string) {
+	t.Helper()
+	text := b.text(t)
+	for _, w := range words {
+		if !strings.Contains(text, w) {
+			t.Errorf("the page does not say %q. It says:\n%s", w, text)
+		}
+	}
+}
+
+var axe = sync.OnceValues(func() (string, error) {
+	raw, err := os.ReadFile("assets/node_modules/axe-core/axe.min.js")
+	if err != nil {
+		return "", fmt.Errorf("the accessibility checker is not here; make assets fetches it: %w", err)
+	}
+	return string(raw), nil
+})
+
+type violation struct {
+	ID, Help string
+	Nodes    []struct{ HTML, FailureSummary string }
+}
+
+// accessible runs the accessibility checker over the page as it stands.
+func (b *tab) accessible(t *testing.T, page string) {
+	t.Helper()
+	script, err := axe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	evaluate[chromedp.Void](t, b, script+"; void 0")
+	raw := evaluate[string](t, b, `axe.run(document, {resultTypes: ["violations"]}).then(
+		(found) => JSON.stringify(found.violations))`)
+	var violations []violation
+	if err := json.Unmarshal([]byte(raw), &violations); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range violations {
+		for _, n := range v.Nodes {
+			t.Errorf("%s: %s (%s): %s\n%s", page, v.Help, v.ID, n.HTML, n.FailureSummary)
+		}
+	}
+}
+
+func (b *tab) screenshot(t *testing.T, name string) {
+	t.Helper()
+	if screenshots == "" {
+		return
+	}
+	png, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	name = strings.NewReplacer("/", "-", "?", "-", "=", "-").Replace(strings.Trim(name, "/"))
+	if err := os.WriteFile(filepath.Join(screenshots, name+".png"), png, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// check looks a page over at one size: accessible, nothing in the console, nothing asked elsewhere, nothing
+// that sticks out at the side.
+func (b *tab) check(t *testing.T, page string, width int64) {
+	t.Helper()
+	name := fmt.Sprintf("%s at %d", page, width)
+	b.accessible(t, name)
+	if over := evaluate[int](t, b, `document.documentElement.scrollWidth - window.innerWidth`); over > 0 {
+		t.Errorf("%s: the page is %d points too wide: %s", name, over, evaluate[string](t, b, `[...document.querySelectorAll(
+			"body *")].filter((e) => e.getBoundingClientRect().right > window.innerWidth + 1 &&
+			getComputedStyle(e).position !== "absolute").slice(0, 5).map((e) => e.outerHTML.slice(0, 120)).join("\n")`))
+	}
+	for _, bad := range b.complaints() {
+		t.Errorf("%s: %s", name, bad)
+	}
+	b.screenshot(t, name)
+}
+
+var memberPages = []string{
+	"/coins", "/coins/statement?before=9", "/coins/give", "/coins/pay", "/coins/abroad", "/coins/journey", "/circle",
+	"/me", "/me?offer=passkey", "/welcome",
+}
+
+// TestEveryPage looks every page over at the width of a phone and of a desk, and for a page that is too wide
+// on the narrowest of phones.
+func TestEveryPage(t *testing.T) {
+	s := story(t)
+	stranger, alice, farida, dev := s.tab(t), s.tab(t), s.tab(t), s.tab(t)
+	alice.signIn(t, "Alice")
+	farida.signIn(t, "Farida")
+	dev.signIn(t, "Alice")
+	for _, size := range [][2]int64{{390, 844}, {1280, 900}, {320, 640}} {
+		for _, b := range []*tab{stranger, alice, farida, dev} {
+			b.size(t, size[0], size[1])
+		}
+		look := func(b *tab, page string) {
+			b.open(t, page)
+			b.check(t, page, size[0])
+		}
+		for _, page := range []string{"/signin", "/enter/abcdefghijklmnop"} {
+			look(stranger, page)
+		}
+		for _, page := range memberPages {
+			look(alice, page)
+		}
+		look(farida, "/circle/coordinate")
+		look(farida, "/circle/allies")
+		look(farida, "/circle")
+		look(dev, "/coins?for="+s.people["Dev"])
+	}
+}
+
+// TestMistakes looks over the pages that say what is wrong.
+func TestMistakes(t *testing.T) {
+	s := story(t)
+	stranger, alice, farida := s.tab(t), s.tab(t), s.tab(t)
+	alice.signIn(t, "Alice")
+	farida.signIn(t, "Farida")
+	for _, size := range [][2]int64{{390, 844}, {1280, 900}} {
+		for _, b := range []*tab{stranger, alice, farida} {
+			b.size(t, size[0], size[1])
+		}
+		for _, c := range []struct {
+			b            *tab
+			page, button string
+		}{
+			{stranger, "/enter/abcdefghijklmnop", "#maincontent button"}, {stranger, "/signin", `form[action="/signin/link"] button`},
+			{alice, "/coins/give", "#maincontent form[method=post] > .nhsuk-button"}, {alice, "/coins/pay", "#maincontent form .nhsuk-button"},
+			{alice, "/coins/abroad", "#maincontent form[method=post] > .nhsuk-button"},
+			{farida, "/circle/coordinate", "#work button"}, {farida, "/circle/allies", `form[action$="meet"] button`},
+			{farida, "/circle/allies", `form[action$="consent"] button`},
+		} {
+			c.b.open(t, c.page)
+			if strings.Contains(c.button, "consent") {
+				c.b.do(t, chromedp.SetValue(chromedp.CSS(`form[action$="consent"] [name=coins]`), "many"))
+			}
+			c.b.submit(t, c.button)
+			c.b.complaints() // a browser notes every answer that is not a 200
+			c.b.check(t, c.page+"-wrong", size[0])
+			if title := evaluate[string](t, c.b, "document.title"); !strings.Contains(c.page, "enter") &&
+				!strings.HasPrefix(title, "Please check") {
+				t.Errorf("%s: the title does not say that something is wrong: %q", c.page, title)
+			}
+		}
+		alice.open(t, "/nowhere")
+		alice.complaints()
+		alice.check(t, "/nowhere", size[0])
+	}
+}
+
+// TestWithoutScripts does with forms alone what people do most.
+func TestWithoutScripts(t *testing.T) {
+	s := story(t)
+	b := s.tab(t)
+	if _, err := chromedp.Call(b.ctx, emulation.SetScriptExecutionDisabled,
+		emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
+		t.Fatal(err)
+	}
+	press := func(button, wait string) {
+		t.Helper()
+		b.do(t, chromedp.Click(chromedp.CSS(button)), chromedp.WaitReady(chromedp.CSS(wait)))
+	}
+	b.open(t, "/enter/"+s.invite("Łukasz"))
+	press("#maincontent button", `form[action="/me/choose"]`)
+	b.do(t, chromedp.SendKeys(chromedp.CSS("#shownName"), "!"), chromedp.Click(chromedp.CSS("#seen")))
+	press("#maincontent .nhsuk-button", "#passkeys")
+	s.earn("Łukasz", 180, "community lunch", "")
+
+	b.open(t, "/coins/give?to=pool")
+	b.do(t, chromedp.SendKeys(chromedp.CSS("#coins"), "1,5"))
+	picture := filepath.Join(t.TempDir(), "beans.jpg")
+	if err := os.WriteFile(picture, photo(1200, 900), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.do(t, chromedp.SendKeys(chromedp.CSS("#picture"), picture))
+	b.do(t, chromedp.SendKeys(chromedp.CSS("#alt"), "Beans"))
+	press("#maincontent form[method=post] > .nhsuk-button", ".cc-station__picture")
+	b.open(t, "/coins")
+	press(`form[action="/coins/code"] button`, "#my-code")
+	press(".cc-header__out", `form[action="/signin/link"]`)
+	if got := view[coin.Mine](s.town, "Łukasz", "coin.mine"); got.Balance != 90 {
+		t.Errorf("after it all: %+v", got)
+	}
+	for _, bad := range b.complaints() {
+		t.Error(bad)
+	}
+}
