@@ -63,7 +63,8 @@ type Gate struct {
 	operator machine.Hash
 	now      func() time.Time
 	log      *slog.Logger
-	secure   bool // cookies travel over https only
+	secure   bool   // cookies travel over https only
+	port     string // "-7001": of an http origin that names one
 
 	passkeys    *webauthn.WebAuthn // nil where the origin cannot have any
 	crossOrigin *http.CrossOriginProtection
@@ -73,6 +74,13 @@ type Gate struct {
 
 	mu         sync.Mutex
 	ceremonies *recent[ceremony]
+}
+
+func portOf(origin *url.URL) string {
+	if p := origin.Port(); p != "" {
+		return "-" + p
+	}
+	return ""
 }
 
 // New makes a Gate. It fails on an origin that would send sessions over an open network in clear text.
@@ -96,6 +104,7 @@ func New(cfg Config) (*Gate, error) {
 	g := &Gate{
 		circle: cfg.Circle, operator: cfg.OperatorToken, now: cfg.Now, log: cfg.Log,
 		secure:     origin.Scheme == "https",
+		port:       portOf(origin),
 		strangers:  newLimiter(strangerPerSecond, strangerBurst),
 		members:    newLimiter(memberPerSecond, memberBurst),
 		attempts:   newLimiter(1/attemptEvery.Seconds(), attemptBurst),

@@ -266,11 +266,11 @@ func TestPasskeysOnLocalhost(t *testing.T) {
 	h := newHouse(t, "http://localhost:7001")
 	d := newDevice(t, "http://localhost:7001")
 	b := h.browser()
-	b.cookies["carecircle"] = h.token(h.asha)
+	b.cookies["carecircle-7001"] = h.token(h.asha)
 	b.send("POST", "/me/passkeys/finish", d.create(b.begin("/me/passkeys/begin", "{}"))).into(&auth.Kept{})
 	b = h.browser()
 	b.signIn(d).into(&auth.SignedIn{})
-	if b.cookies["carecircle"] == "" {
+	if b.cookies["carecircle-7001"] == "" {
 		t.Error("no session cookie")
 	}
 

@@ -61,12 +61,13 @@ func (g *Gate) sessionCookie() string  { return g.cookieName("") }
 func (g *Gate) ceremonyCookie() string { return g.cookieName("-passkey") }
 
 // cookieName has the prefix that makes browsers refuse the cookie from anyone but this very host, where
-// https allows it.
+// https allows it. Over http it has the port: browsers send cookies to every port of a host, and several
+// circles may be open on one machine.
 func (g *Gate) cookieName(suffix string) string {
 	if g.secure {
 		return "__Host-" + cookieName + suffix
 	}
-	return cookieName + suffix
+	return cookieName + g.port + suffix
 }
 
 func (g *Gate) cookie(name, value string, life time.Duration) *http.Cookie {

@@ -152,7 +152,7 @@ func TestSignOut(t *testing.T) {
 func TestCookies(t *testing.T) {
 	for at, want := range map[string]http.Cookie{
 		"https://hb.example":    {Name: "__Host-carecircle", Secure: true},
-		"http://localhost:7001": {Name: "carecircle"},
+		"http://localhost:7001": {Name: "carecircle-7001"},
 	} {
 		h := newHouse(t, at)
 		w := &headers{h: http.Header{}}
