@@ -12,16 +12,21 @@ import (
 )
 
 func (w *town) found(founder string) {
+	w.start(founder)
+	w.must(founder, "coin.policy", coin.SetPolicy{
+		FloorMinutes: -300, WelcomeMinutes: 600, AutoGift: true, EarnDayMinutes: 720, ReviewOn: "2026-09-30",
+		Decision: w.name + " coin policy",
+	})
+}
+
+// start founds the circle without a coin policy.
+func (w *town) start(founder string) {
 	out := w.must("operator", "member.found", member.Found{
 		Circle: string(w.id), Key: w.key.Public().(ed25519.PublicKey), Name: w.name, Place: w.name,
 		Aim: "Neighbours giving and getting support on terms they choose", Founder: machine.Text("", founder),
 	})
 	w.people[founder] = out.Result.(member.Made).Person
 	w.join(founder)
-	w.must(founder, "coin.policy", coin.SetPolicy{
-		FloorMinutes: -300, WelcomeMinutes: 600, AutoGift: true, EarnDayMinutes: 720, ReviewOn: "2026-09-30",
-		Decision: w.name + " coin policy",
-	})
 }
 
 func (w *town) join(name string) {
@@ -189,7 +194,7 @@ func lineage(t *testing.T, hb *town) {
 }
 
 // replayEqual replays a town's log from empty, and a copy of the half-way state plus the rest.
-func replayEqual(t *testing.T, w *town) {
+func replayEqual(t tester, w *town) {
 	t.Helper()
 	whole, half := machine.NewMem(), machine.NewMem()
 	for i, raw := range w.log {

@@ -4,7 +4,6 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/binary"
-	"testing"
 
 	"github.com/carecircle/carecircle/circle"
 	"github.com/carecircle/carecircle/circle/exchange"
@@ -14,9 +13,17 @@ import (
 	"github.com/carecircle/carecircle/federation/letter"
 )
 
+// tester is what a town needs of a *testing.T or a *rapid.T.
+type tester interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+	Errorf(format string, args ...any)
+}
+
 // town is one circle in memory: state, log, and the people in it by name.
 type town struct {
-	t      *testing.T
+	t      tester
 	name   string
 	m      *machine.Machine
 	kv     *machine.Mem
@@ -30,7 +37,7 @@ type town struct {
 
 const start = 1_772_438_400_000 // Monday 2 March 2026, 08:00 UTC
 
-func newTown(t *testing.T, name string) *town {
+func newTown(t tester, name string) *town {
 	t.Helper()
 	m, err := circle.New()
 	if err != nil {
@@ -127,7 +134,7 @@ func view[A any](w *town, by, name string, set func(q any) error) A {
 }
 
 // deliver opens a session and carries every letter that waits at from to the other town.
-func deliver(t *testing.T, from, to *town) {
+func deliver(t tester, from, to *town) {
 	t.Helper()
 	nonce := courier.Nonce(from.fresh())
 	by := machine.Caller{Actor: machine.PeerActor(string(from.id))}
@@ -153,7 +160,7 @@ func deliver(t *testing.T, from, to *town) {
 }
 
 // settle carries letters both ways until neither side has any.
-func settle(t *testing.T, a, b *town) {
+func settle(t tester, a, b *town) {
 	t.Helper()
 	for range 4 {
 		deliver(t, a, b)

@@ -181,7 +181,7 @@ func Finish(tx *machine.Tx, op ledger.Op, id, hold machine.ID) error {
 
 // OpenPerson makes sure a person has a coin account. The floor is the policy's.
 func OpenPerson(tx *machine.Tx, person string) error {
-	if _, ok := Store(tx).Account(Book, person); ok {
+	if a, ok := Store(tx).Account(Book, person); ok && a.Kind == KindPerson {
 		return nil
 	}
 	if _, err := member.Known(tx, person); err != nil {

@@ -101,7 +101,7 @@ func (p SetPolicy) Check() error {
 		return machine.Refuse("bad_policy", "The welcome gift is zero or more minutes.")
 	case p.EarnDayMinutes < 1 || p.EarnDayMinutes > 24*60:
 		return machine.Refuse("bad_policy", "One person earns between 1 minute and 24 hours on a day.")
-	case len(p.ReviewOn) != len("2026-09-30"):
+	case !IsDay(p.ReviewOn):
 		return machine.Refuse("bad_policy", "Say the day of review, such as 2026-09-30.")
 	}
 	return checkWords("decision", p.Decision, MaxWordRunes)
@@ -141,7 +141,7 @@ func (p Pay) Check() error {
 	if err := checkWords("place", p.Place, MaxWordRunes); err != nil {
 		return err
 	}
-	if err := checkWords("note", p.Note.Clear(), MaxNoteRunes); err != nil {
+	if err := checkNote(p.Note); err != nil {
 		return err
 	}
 	return needWords("kind of help", p.Activity)
@@ -160,7 +160,7 @@ func (g Give) Check() error {
 			return err
 		}
 	}
-	return checkWords("note", g.Note.Clear(), MaxNoteRunes)
+	return checkNote(g.Note)
 }
 
 func (p Picture) check() error {
@@ -191,6 +191,27 @@ func checkMinutes(minutes int64) error {
 			int64(MaxMinutes))
 	}
 	return nil
+}
+
+// IsDay tells whether text has the form of a day, such as 2026-09-30.
+func IsDay(text string) bool {
+	const form = "0000-00-00"
+	if len(text) != len(form) {
+		return false
+	}
+	for i := range len(form) {
+		if digit := text[i] >= '0' && text[i] <= '9'; digit != (form[i] == '0') || !digit && text[i] != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+func checkNote(note machine.Private) error {
+	if note.Scheme != 0 {
+		return machine.Refuse("bad_text", "The note is sealed in a way that this circle cannot keep.")
+	}
+	return checkWords("note", note.Clear(), MaxNoteRunes)
 }
 
 func checkTo(to string) error {

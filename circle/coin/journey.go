@@ -1,6 +1,7 @@
 package coin
 
 import (
+	"iter"
 	"slices"
 	"strings"
 
@@ -146,8 +147,19 @@ func (f *fold) extend(l lot, to string, seq uint64, story bool) lot {
 	return lot{minutes: l.minutes, node: len(f.nodes) - 1}
 }
 
-// legsOf returns what an entry posted.
-func legsOf(b Books, t *ledger.Transfer) []ledger.Leg {
+// Entries walks the book's entries from one on, oldest first.
+func Entries(r machine.Reader, from uint64) iter.Seq[ledger.Entry] {
+	return func(yield func(ledger.Entry) bool) {
+		for _, e := range entries.All(r, nil, machine.Key{}.Num(from)) {
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// LegsOf returns what a transfer posted: nothing for a hold or a void.
+func LegsOf(b Books, t *ledger.Transfer) []ledger.Leg {
 	switch t.Op {
 	case ledger.OpPost:
 		return t.Legs
@@ -159,7 +171,7 @@ func legsOf(b Books, t *ledger.Transfer) []ledger.Leg {
 		original, _ := b.Entry(record.Seq)
 		legs := slices.Clone(original.Transfer.Legs)
 		if original.Op == ledger.OpSettle {
-			legs = slices.Clone(legsOf(b, original.Transfer))
+			legs = slices.Clone(LegsOf(b, original.Transfer))
 		}
 		if t.Op == ledger.OpReverse {
 			for i := range legs {
@@ -174,14 +186,14 @@ func legsOf(b Books, t *ledger.Transfer) []ledger.Leg {
 
 func foldBook(r machine.Reader) *fold {
 	f, b := &fold{}, ReadBooks(r)
-	for _, e := range entries.All(r, nil, nil) {
+	for e := range Entries(r, 1) {
 		if e.Transfer == nil || e.Transfer.Book != Book {
 			continue
 		}
 		act, _ := actOf(r, e.Transfer)
 		story := act.Travels && (act.Picture || len(act.Note.Data) > 0)
 		var out, in []ledger.Leg
-		for _, leg := range legsOf(b, e.Transfer) {
+		for _, leg := range LegsOf(b, e.Transfer) {
 			if leg.Change < 0 {
 				out = append(out, leg)
 			} else {

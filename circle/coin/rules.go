@@ -275,6 +275,15 @@ func freeze(tx *machine.Tx, b Freeze) (machine.None, error) {
 	return machine.None{}, ledger.Amend(Store(tx), tx.Now(), spec)
 }
 
+// forgetEarned takes work undone off the day it was done on, so that it can be entered rightly.
+func forgetEarned(tx *machine.Tx, act Act) {
+	entry, _ := Store(tx).Entry(act.Seq)
+	key := machine.Key{}.Str(act.To).Num(uint64(entry.Effective() / dayMillis))
+	day, _ := days.Get(tx, key)
+	day.Minutes = max(day.Minutes-act.Minutes, 0)
+	days.Put(tx, key, day)
+}
+
 func reverse(tx *machine.Tx, b Reverse) (Moved, error) {
 	act, ok := acts.Get(tx, machine.Key{}.Bytes(b.Transfer[:]))
 	if !ok {
@@ -293,9 +302,13 @@ func reverse(tx *machine.Tx, b Reverse) (Moved, error) {
 	}
 	undo := Act{
 		Transfer: id, Seq: receipts[0].Seq, Reason: ReasonReverse, From: act.To, To: act.From,
-		Minutes: act.Minutes, Activity: b.Why, By: tx.Caller().Actor, At: tx.Now(),
+		Minutes: act.Minutes, By: tx.Caller().Actor, At: tx.Now(),
+		Note: machine.Text(act.To, b.Why), // for the two sides only: an activity shows in journeys
 	}
 	acts.Put(tx, machine.Key{}.Bytes(id[:]), undo)
+	if act.Reason == ReasonEarn {
+		forgetEarned(tx, act)
+	}
 	tx.Emit(machine.Event{
 		Kind: "coin.reversed", Audience: []string{act.From, act.To}, Subject: act.To, Object: act.From,
 		Minutes: act.Minutes, Words: b.Why,

@@ -111,6 +111,10 @@ func inWords(tx *machine.Tx, err error, m Movement) error {
 		return machine.Refuse(code, "The account of %s is stopped for now. Ask a coordinator.", who)
 	case ledger.CodeAccountClosed:
 		return machine.Refuse(code, "The account of %s is closed.", who)
+	case ledger.CodeAlreadyReversed:
+		return machine.Refuse(code, "This act was undone before.")
+	case ledger.CodeNotReversible:
+		return machine.Refuse(code, "An undoing cannot be undone. Record the act again.")
 	case ledger.CodeAccountUnknown:
 		return machine.Refuse(code, "%s has no coin account here.", who)
 	default:

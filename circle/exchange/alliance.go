@@ -117,6 +117,14 @@ func inForce(tx *machine.Tx, peer Peer, p *pair) error {
 	return coin.SetCircleLimit(tx, string(peer.Circle), peer.Name, p.Ours.LimitMinutes)
 }
 
+// narrow settles consents that crossed: each side agreed to what the other had offered before. Both have
+// consented to both, so both take the lower limit and the earlier review.
+func narrow(tx *machine.Tx, peer Peer, p *pair) error {
+	p.Ours.LimitMinutes = min(p.Ours.LimitMinutes, p.Theirs.LimitMinutes)
+	p.Ours.ReviewOn = min(p.Ours.ReviewOn, p.Theirs.ReviewOn)
+	return coin.SetCircleLimit(tx, string(peer.Circle), peer.Name, p.Ours.LimitMinutes)
+}
+
 // gotTerms takes the peer's OFFER or AGREE.
 func gotTerms(tx *machine.Tx, peer Peer, p *pair, r letter.Record) error {
 	var theirs Terms
@@ -128,6 +136,9 @@ func gotTerms(tx *machine.Tx, peer Peer, p *pair, r letter.Record) error {
 		return machine.Refuse("bad_terms", "terms out of bounds")
 	}
 	p.Theirs = theirs
+	if p.Since != 0 && r.Kind == letter.Agree && !theirs.same(p.Ours) {
+		return narrow(tx, peer, p)
+	}
 	if p.Since != 0 || !theirs.same(p.Ours) {
 		return nil // in force already, or for people to agree on first
 	}

@@ -3,6 +3,7 @@ package exchange
 import (
 	"unicode/utf8"
 
+	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/federation/charter"
 	"github.com/carecircle/carecircle/federation/courier"
@@ -73,7 +74,7 @@ func (a Ally) Check() error {
 	if a.LimitMinutes < 1 || a.LimitMinutes > MaxLimitMinutes {
 		return machine.Refuse("bad_amount", "The limit is between 1 and %d minutes.", int64(MaxLimitMinutes))
 	}
-	if len(a.ReviewOn) != len("2026-09-30") || !letter.Readable(a.ReviewOn, 10) {
+	if !coin.IsDay(a.ReviewOn) {
 		return machine.Refuse("bad_policy", "Say the day of review, such as 2026-09-30.")
 	}
 	if !letter.Readable(a.Decision, 200) {
@@ -109,6 +110,9 @@ func (p Pay) Check() error {
 		return machine.Refuse("bad_time", "A payment waits between a second and 90 days.")
 	}
 	note := p.Note.Clear()
+	if p.Note.Scheme != 0 {
+		return machine.Refuse("bad_text", "The note is sealed in a way that this circle cannot send.")
+	}
 	if utf8.RuneCountInString(note) > MaxNoteRunes || utf8.RuneCountInString(p.Activity) > 80 ||
 		!utf8.ValidString(note) || !letter.Readable(p.Activity, 400) {
 		return machine.Refuse("bad_text", "Say it in fewer words: at most %d letters.", MaxNoteRunes)

@@ -7,6 +7,7 @@ import (
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
+	"github.com/carecircle/carecircle/federation/courier"
 	"github.com/carecircle/carecircle/federation/letter"
 	"github.com/carecircle/carecircle/federation/payment"
 	"github.com/carecircle/carecircle/ledger"
@@ -54,7 +55,7 @@ func receive(tx *machine.Tx, b Receive) (Received, error) {
 	if err != nil {
 		return Received{}, err
 	}
-	if p.Nx != b.Nx || p.Ny != b.Ny {
+	if p.Nx != b.Nx || p.Ny != b.Ny || p.Nx == (courier.Nonce{}) {
 		return Received{}, machine.Refuse("session_void", "This session was ended by a newer one. Open a new one.")
 	}
 	for _, s := range b.Records {
@@ -129,7 +130,10 @@ func freezePair(tx *machine.Tx, peer Peer, p *pair, sent letter.Signed, seq uint
 
 // obey does what a record says. An error means the peer broke the protocol.
 func obey(tx *machine.Tx, peer Peer, p *pair, r letter.Record, s letter.Signed) error {
-	if letter.Trust(r.Kind) == letter.Trusted && p.Since == 0 && r.Kind != letter.Propose {
+	// They may be in alliance by our offer while we have moved on: their payments, and the calling back of
+	// them, are answered by a rejection.
+	begins := r.Kind == letter.Propose || r.Kind == letter.Cancel
+	if letter.Trust(r.Kind) == letter.Trusted && p.Since == 0 && !begins {
 		return machine.Refuse("no_alliance", "a letter of kind %s without an alliance", r.Kind)
 	}
 	switch r.Kind {

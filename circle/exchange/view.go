@@ -167,6 +167,19 @@ func Outbox(r machine.Reader, to letter.CircleID, from, through uint64) [][]byte
 	return out
 }
 
+// Inbox returns a peer's records to us from one sequence number to another, both included, as signed.
+func Inbox(r machine.Reader, peer letter.CircleID, from, through uint64) []letter.Signed {
+	var out []letter.Signed
+	for seq := from; seq <= through; seq++ {
+		s, ok := inbox.Get(r, peerKey(peer).Num(seq))
+		if !ok {
+			break
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
 // Agrees tells whether a position that a peer claims to hold of our stream is one our stream had.
 func Agrees(r machine.Reader, to letter.CircleID, held letter.Position) bool {
 	if held.Seq == 0 {

@@ -1,9 +1,11 @@
 package machine
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -120,7 +122,7 @@ func (c Command) Encode() ([]byte, error) {
 	return encMode.Marshal(c)
 }
 
-// DecodeCommand reads a logged command.
+// DecodeCommand reads what Encode wrote, and no other spelling of it.
 func DecodeCommand(raw []byte) (Command, error) {
 	var c Command
 	if len(raw) > MaxCommandBytes {
@@ -136,6 +138,9 @@ func DecodeCommand(raw []byte) (Command, error) {
 		return c, fmt.Errorf("command body is sealed by scheme %d, which is not known", c.Scheme)
 	}
 	c.Caller = Caller{Actor: c.By, OnBehalfOf: c.For}
+	if again, err := c.Encode(); err != nil || !bytes.Equal(again, raw) {
+		return c, errors.New("command is not in its one canonical form")
+	}
 	return c, nil
 }
 

@@ -154,8 +154,23 @@ func (m *Machine) Check(c Command) error {
 		return Refuse("too_large", "The command is %d KB; at most %d KB fit. Send a smaller picture or text.",
 			len(raw)>>10, MaxCommandBytes>>10)
 	}
-	r, _ := m.rule(c.Kind, ^uint32(0))
-	_, err = r.decode(c.Body)
+	if _, err := DecodeCommand(raw); err != nil { // it would stop every replica
+		return Refuse("bad_body", "The command cannot be logged: %v.", err)
+	}
+	return m.checkBody(c)
+}
+
+// checkBody wants a body that some form of the kind's rule accepts: which one is in force only the log says.
+func (m *Machine) checkBody(c Command) error {
+	var err error
+	for _, r := range m.rules {
+		if r.Kind != c.Kind {
+			continue
+		}
+		if _, err = r.decode(c.Body); err == nil {
+			return nil
+		}
+	}
 	return err
 }
 
@@ -210,6 +225,7 @@ func (m *Machine) close(kv KV, tx *Tx, raw []byte, out *Outcome) {
 		}
 	}
 	a := answer{Asked: tx.cmd.asked(), Position: meta.Position, Kind: tx.cmd.Kind, Refusal: out.Refusal}
+	a.Since = tx.current.Since
 	if out.Refusal == nil {
 		a.Result = mustEncode(out.Result)
 	}
@@ -225,6 +241,7 @@ type answer struct {
 	Kind     string
 	Result   []byte
 	Refusal  *Error
+	Since    uint32 // the form of the rule that gave Result
 }
 
 // answered looks a command id up. The same id with another body is refused without a trace: the first
@@ -244,7 +261,7 @@ func (m *Machine) answered(r Reader, c Command) (Outcome, bool) {
 	}
 	out.Refusal = a.Refusal
 	if a.Refusal == nil {
-		rule, _ := m.rule(a.Kind, ^uint32(0))
+		rule, _ := m.rule(a.Kind, a.Since)
 		out.Result = rule.decodeResult(a.Result)
 	}
 	return out, true

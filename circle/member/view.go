@@ -144,6 +144,9 @@ func SeesAll(rd machine.Read) bool {
 	return ok && p.Wears(HatCoordinator, rd.Now) && rd.Person() == rd.Actor
 }
 
+// someMember stands for a member whose name the reader may not know.
+const someMember = "a member"
+
 // NameFor returns a person's name as far as the reader may know it: "a member" otherwise, and the id itself
 // for what is not a person.
 func NameFor(rd machine.Read, id string) string {
@@ -154,7 +157,7 @@ func NameFor(rd machine.Read, id string) string {
 	case p.Seen, rd.Person() == id, rd.Actor == id, SeesAll(rd):
 		return p.Name.Clear()
 	default:
-		return "a member"
+		return someMember
 	}
 }
 
@@ -263,6 +266,18 @@ func storedPasskeys(rd machine.Read, q PersonQuery) (StoredPasskeys, error) {
 	return out, nil
 }
 
+// asSeen gives whom an event is about as far as the reader may know them: with the name goes the id, which
+// would tie everything one person does together.
+func asSeen(rd machine.Read, id string) (shown, name string) {
+	if id == "" {
+		return "", ""
+	}
+	if name = NameFor(rd, id); name == someMember {
+		return "", name
+	}
+	return id, name
+}
+
 func events(rd machine.Read, _ machine.None) (Events, error) {
 	sees := func(e machine.Event) bool {
 		return slices.Contains(e.Audience, machine.AudienceCircle) || slices.Contains(e.Audience, rd.Person())
@@ -270,12 +285,9 @@ func events(rd machine.Read, _ machine.None) (Events, error) {
 	out := Events{Events: []Happened{}}
 	for _, e := range machine.Events(rd, 50, sees) {
 		h := Happened{Event: e}
-		if e.Subject != "" {
-			h.SubjectName = NameFor(rd, e.Subject)
-		}
-		if e.Object != "" {
-			h.ObjectName = NameFor(rd, e.Object)
-		}
+		h.Audience = []string{} // who else may see it is nobody's business
+		h.Subject, h.SubjectName = asSeen(rd, e.Subject)
+		h.Object, h.ObjectName = asSeen(rd, e.Object)
 		out.Events = append(out.Events, h)
 	}
 	return out, nil

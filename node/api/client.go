@@ -21,6 +21,7 @@ const MaxAnswerBytes = 64 << 20
 type Client struct {
 	base  string
 	token string
+	from  string
 	http  *http.Client
 }
 
@@ -32,6 +33,17 @@ func NewClient(base, token string) *Client {
 		http: &http.Client{Timeout: 30 * time.Second},
 	}
 }
+
+// From returns a client that passes requests on for the device at an address, as a reverse proxy on the
+// node's own machine does: the node counts that address, not the proxy's.
+func (c *Client) From(addr string) *Client {
+	passing := *c
+	passing.from = addr
+	return &passing
+}
+
+// Base returns the node's address.
+func (c *Client) Base() string { return c.base }
 
 // Do does a command. With an empty id a new one is drawn, and a failure leaves the outcome unknown; to retry,
 // draw the id with NewID and send it again until there is an answer. A refusal is a *machine.Error.
@@ -45,7 +57,8 @@ func (c *Client) Do(ctx context.Context, id, onBehalfOf, kind string, body, resu
 		return Answer{}, fmt.Errorf("do %s: %w", kind, err)
 	}
 	answer := Answer{Result: result}
-	return answer, c.Call(ctx, http.MethodPost, "/api/v1/do/"+url.PathEscape(kind), req, &answer)
+	err = c.Call(ctx, http.MethodPost, "/api/v1/do/"+url.PathEscape(kind), req, &answer)
+	return answer, err
 }
 
 // View reads a view into answer.
@@ -81,6 +94,9 @@ func (c *Client) Send(ctx context.Context, method, path string, body []byte) (io
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.from != "" {
+		req.Header.Set("X-Forwarded-For", c.from)
 	}
 	res, err := c.http.Do(req)
 	if err != nil {

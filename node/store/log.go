@@ -367,7 +367,7 @@ func (l *Log) deleteSome(low, high uint64) (more bool, err error) {
 	case last == 0 || low > high:
 		return false, nil
 	case low > first && high < last:
-		return false, fmt.Errorf("log: delete %d to %d of %d to %d would leave a hole", low, high, first, last)
+		return false, fmt.Errorf("log: delete %d-%d of %d-%d would leave a hole", low, high, first, last)
 	}
 	front := high < last
 	n := min(high-low+1, maxDeleteEntries)

@@ -217,7 +217,9 @@ func TestLogModel(t *testing.T) {
 		}()
 		rt.Repeat(map[string]func(*rapid.T){
 			"": m.Check, "append": m.Append, "append2": m.Append, "append3": m.Append,
-			"beyond": m.AppendBeyond, "front": m.DeleteFront, "back": m.DeleteBack, "outside": m.DeleteOutside, "hole": m.DeleteHole,
+			"beyond": m.AppendBeyond,
+			"front":  m.DeleteFront, "back": m.DeleteBack, "outside": m.DeleteOutside,
+			"hole":  m.DeleteHole,
 			"again": m.StoreAgain, "stage": m.Stage, "stable": m.Stable, "vote": m.Vote, "reopen": m.Reopen,
 		})
 	})

@@ -170,7 +170,8 @@ func (n *testNode) checkRows(t *testing.T, atLeast int) {
 func TestRaftOnTheStores(t *testing.T) {
 	dir := t.TempDir()
 	a := startNode(t, dir, "a")
-	must(t, a.raft.BootstrapCluster(raft.Configuration{Servers: []raft.Server{{ID: "a", Address: "a"}}}).Error())
+	alone := raft.Configuration{Servers: []raft.Server{{ID: "a", Address: "a"}}}
+	must(t, a.raft.BootstrapCluster(alone).Error())
 	a.apply(t, 0, 200)
 	a.stop(t)
 

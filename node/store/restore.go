@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	newSuffix   = ".new"
-	oldSuffix   = ".old"
+	newSuffix   = ".restoring" // not names that somebody may give a copy of his own
+	oldSuffix   = ".replaced"
 	lockSuffix  = ".lock"
-	restoreDone = "RESTORED" // a file in Dir.new: it is whole, verified and synced
+	restoreDone = "RESTORED" // a file in the new directory: it is whole, verified and synced
 )
 
 // Restore replaces the state in cfg.Dir by a snapshot. The State must be closed. The snapshot is written
@@ -60,7 +60,7 @@ func restore(cfg StateConfig, r io.Reader) error {
 	return errors.Join(finishRestore(cfg.Dir), inUse.Close())
 }
 
-// fill writes the snapshot into Dir.new and verifies it.
+// fill writes the snapshot into the new directory and verifies it.
 func fill(cfg StateConfig, r io.Reader) error {
 	opt := stateOptions(cfg.Dir+newSuffix, cfg.EncryptionKey, cfg.Log)
 	db, err := open(opt.WithSyncWrites(false)) // synced once, at the end: until then it counts for nothing

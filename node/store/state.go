@@ -17,7 +17,7 @@ import (
 
 // StateConfig says where a State lives. Zero values take the defaults named beside them.
 type StateConfig struct {
-	Dir           string       // Badger's directory; Dir+".new", ".old" and ".lock" beside it are used too
+	Dir           string       // Badger's; Dir+".restoring", ".replaced" and ".lock" are used, too
 	EncryptionKey []byte       // 32 bytes, or nil for a store that is not encrypted
 	Log           *slog.Logger // slog.Default()
 	FlushBytes    int          // changed rows held in memory before they are written: 512 KiB, at most 1 MiB

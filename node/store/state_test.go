@@ -289,7 +289,7 @@ func TestFlushBesideReaders(t *testing.T) {
 			}
 		})
 	}
-	for i := range 3000 {
+	for i := range 1500 {
 		lock.Lock()
 		from, to := "x", "y"
 		if i/100%2 == 1 {
