@@ -51,7 +51,10 @@ func newPrivate(t *testing.T) *private {
 	hb.must("Sef", "member.choose", member.Choose{Name: machine.Text("", "Sef"), Seen: true, Journey: true})
 	una := hb.people["Una"]
 	hb.must("Farida", "coin.place", coin.AddPlace{Place: "hall", Name: "Village hall"})
-	hb.must("Una", "member.acting-allow", member.AllowActing{Person: una, Advocate: hb.people["Ben"], Evidence: "CANARY-EVIDENCE"})
+	hb.must("Una", "member.acting-allow", member.AllowActing{
+		Person: una, Advocate: hb.people["Ben"],
+		Evidence: "CANARY-EVIDENCE",
+	})
 	hb.must("node", "member.passkey-add", member.AddPasskey{
 		Person: una, ID: []byte("key"), Name: "CANARY-DEVICE", Stored: []byte("CANARY-STORED"),
 	})
@@ -61,9 +64,12 @@ func newPrivate(t *testing.T) *private {
 	hb.must("Una", "exchange.code", exchange.SetCode{Code: "UNAUNA22"})
 	hb.must("operator", "coin.earn", coin.Earn{Person: una, Minutes: 600, Activity: "CANARY-WORK"})
 	give := func(to, note, alt string) machine.ID {
-		return hb.must("Una", "coin.give", coin.Give{To: to, Minutes: 120, Note: machine.Text("", note), Picture: &coin.Picture{
-			Data: []byte("\xff\xd8\xff"), Alt: alt,
-		}}).Result.(coin.Moved).Transfer
+		return hb.must("Una", "coin.give", coin.Give{
+			To: to, Minutes: 120, Note: machine.Text("", note),
+			Picture: &coin.Picture{
+				Data: []byte("\xff\xd8\xff"), Alt: alt,
+			},
+		}).Result.(coin.Moved).Transfer
 	}
 	p := &private{hb: hb}
 	p.gift = give(hb.people["Sef"], "CANARY-GIFT", "CANARY-ALT")
@@ -72,9 +78,13 @@ func newPrivate(t *testing.T) *private {
 		To: hb.people["Sef"], Minutes: 60, Activity: "CANARY-HELP", Note: machine.Text("", "CANARY-PAYNOTE"),
 	})
 	wrong := hb.must("Una", "coin.pay", coin.Pay{To: hb.people["Sef"], Minutes: 60, Activity: "company"})
-	hb.must("Farida", "coin.reverse", coin.Reverse{Transfer: wrong.Result.(coin.Moved).Transfer, Why: "CANARY-REVERSED"})
+	hb.must("Farida", "coin.reverse", coin.Reverse{
+		Transfer: wrong.Result.(coin.Moved).Transfer,
+		Why:      "CANARY-REVERSED",
+	})
 	hb.must("Una", "exchange.pay", exchange.Pay{
-		Circle: string(bh.id), Code: "IRENE222", Minutes: 60, Activity: "CANARY-ABROAD", Note: machine.Text("", "CANARY-ABROADNOTE"),
+		Circle: string(bh.id), Code: "IRENE222", Minutes: 60, Activity: "CANARY-ABROAD",
+		Note: machine.Text("", "CANARY-ABROADNOTE"),
 	})
 	settle(t, hb, bh)
 	// The coins of the undone act go on to Alice, and those of the gifts to her and to everybody's hall.
@@ -83,11 +93,22 @@ func newPrivate(t *testing.T) *private {
 	hb.must("Alice", "coin.give", coin.Give{To: "place/hall", Minutes: 30})
 	hb.must("Farida", "coin.freeze", coin.Freeze{Account: una, Frozen: true, Why: "CANARY-FROZEN"})
 	p.readers = []reader{
-		{"stranger", "pnobody", ""}, {"invited", hb.people["Zed"], ""}, {"member", hb.people["Alice"], ""},
-		{"receiver", hb.people["Sef"], ""}, {"una", una, ""}, {"advocate for una", hb.people["Ben"], una},
-		{"advocate", hb.people["Ben"], ""}, {"coordinator", hb.people["Farida"], ""}, {"operator", "operator", ""},
-		{"node", "node", ""}, {"peer", machine.PeerActor(string(bh.id)), ""},
-		{"member for una", hb.people["Alice"], una}, {"operator for una", "operator", una},
+		{"stranger", "pnobody", ""},
+		{"invited", hb.people["Zed"], ""},
+		{"member", hb.people["Alice"], ""},
+		{"receiver", hb.people["Sef"], ""},
+		{"una", una, ""},
+		{"advocate for una", hb.people["Ben"], una},
+		{"advocate", hb.people["Ben"], ""},
+		{"coordinator", hb.people["Farida"], ""},
+		{
+			"operator",
+			"operator", "",
+		},
+		{"node", "node", ""},
+		{"peer", machine.PeerActor(string(bh.id)), ""},
+		{"member for una", hb.people["Alice"], una},
+		{"operator for una", "operator", una},
 	}
 	own := []string{"una", "advocate for una"}
 	all := append([]string{"receiver"}, own...)
@@ -101,9 +122,13 @@ func newPrivate(t *testing.T) *private {
 		{"why reversed", "CANARY-REVERSED", all},
 		{"pay note", "CANARY-PAYNOTE", all},
 		{"note abroad", "CANARY-ABROADNOTE", own},
-		{"gift note", "CANARY-GIFT", nil}, {"gift picture", "CANARY-ALT", nil},
-		{"pool gift note", "CANARY-POOLGIFT", nil}, {"pool gift picture", "CANARY-POOLALT", nil},
-		{"work", "CANARY-WORK", nil}, {"help", "CANARY-HELP", nil}, {"help abroad", "CANARY-ABROAD\"", nil},
+		{"gift note", "CANARY-GIFT", nil},
+		{"gift picture", "CANARY-ALT", nil},
+		{"pool gift note", "CANARY-POOLGIFT", nil},
+		{"pool gift picture", "CANARY-POOLALT", nil},
+		{"work", "CANARY-WORK", nil},
+		{"help", "CANARY-HELP", nil},
+		{"help abroad", "CANARY-ABROAD\"", nil},
 		{"session", secret("una's").String(), []string{"una"}},
 		{"id", una, append([]string{"advocate", "coordinator", "operator", "node"}, own...)},
 	}
@@ -170,7 +195,10 @@ func TestWhoSeesWhat(t *testing.T) {
 	for _, q := range p.queries() {
 		lines = append(lines, strings.TrimSpace(q.view+" "+q.words))
 		for _, r := range p.readers {
-			rd := machine.Read{Reader: p.hb.kv, Caller: machine.Caller{Actor: r.actor, OnBehalfOf: r.behalf}, Now: p.hb.now}
+			rd := machine.Read{Reader: p.hb.kv, Caller: machine.Caller{
+				Actor:      r.actor,
+				OnBehalfOf: r.behalf,
+			}, Now: p.hb.now}
 			lines = append(lines, fmt.Sprintf("  %-17s %s", r.name, p.ask(t, q, r, rd)))
 		}
 	}
@@ -189,7 +217,8 @@ func TestWhoSeesWhat(t *testing.T) {
 		was := strings.Split(string(want), "\n")
 		for i, line := range strings.Split(text, "\n") {
 			if i >= len(was) || was[i] != line {
-				t.Fatalf("who sees what has changed, from line %d on:\n%s\nif that is meant, run with -update", i+1, line)
+				t.Fatalf("who sees what has changed, from line %d on:\n%s\nif that is meant, run with"+
+					" -update", i+1, line)
 			}
 		}
 		t.Fatal("who sees what has changed: lines are gone")
@@ -221,7 +250,8 @@ func (p *private) ask(t *testing.T, q query, r reader, rd machine.Read) string {
 		}
 		shows = append(shows, c.name)
 		if c.readers != nil && !slices.Contains(c.readers, r.name) {
-			t.Errorf("%s %s shows %s the %s of somebody who chose not to be seen", q.view, q.words, r.name, c.name)
+			t.Errorf("%s %s shows %s the %s of somebody who chose not to be seen", q.view, q.words, r.name,
+				c.name)
 		}
 	}
 	if len(shows) == 0 {
@@ -238,12 +268,16 @@ func TestNoEventCarriesAName(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, word := range []string{"CANARY-UNA", "CANARY-PAYNOTE", "CANARY-GIFT", "UNAUNA22", "CANARY-EVIDENCE", "CANARY-STORED"} {
+		for _, word := range []string{
+			"CANARY-UNA", "CANARY-PAYNOTE", "CANARY-GIFT", "UNAUNA22",
+			"CANARY-EVIDENCE", "CANARY-STORED",
+		} {
 			if strings.Contains(string(raw), word) {
 				t.Errorf("event %s carries %s", raw, word)
 			}
 		}
-		if slices.Contains(e.Audience, machine.AudienceCircle) && strings.Contains(string(raw), "CANARY-FROZEN") {
+		if slices.Contains(e.Audience, machine.AudienceCircle) && strings.Contains(string(raw),
+			"CANARY-FROZEN") {
 			t.Errorf("the whole circle hears why: %s", raw)
 		}
 	}

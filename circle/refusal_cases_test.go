@@ -37,7 +37,8 @@ func personCases(s *stage) map[string]kindCase {
 	p, now := s.hb.people, s.hb.now
 	long := strings.Repeat("n", member.MaxNameRunes+1)
 	found := member.Found{
-		Circle: string(s.hb.id), Key: []byte("key"), Name: "Hebden Bridge", Place: "Hebden Bridge", Aim: "care",
+		Circle: string(s.hb.id), Key: []byte("key"), Name: "Hebden Bridge", Place: "Hebden" +
+			" Bridge", Aim: "care",
 		Founder: machine.Text("", "Farida"),
 	}
 	noName, noKey, noAim, longName, noFounder := found, found, found, found, found
@@ -63,33 +64,49 @@ func personCases(s *stage) map[string]kindCase {
 			{"operator", "", longName, "bad_text"},
 			{"operator", "", noFounder, "name_missing"},
 		}},
-		"member.invite": {good: asked{by: "Farida", body: invite(name("Zoe"), "new", now+day)}, refused: []asked{
-			{"Alice", "", invite(name("Zoe"), "new", now+day), "hat_missing"},
-			{"Farida", "", invite(name(""), "new", now+day), "name_missing"},
-			{"Farida", "", invite(name(" Zoe"), "new", now+day), "name_missing"},
-			{"Farida", "", invite(name(long), "new", now+day), "bad_text"},
-			{"Farida", "", invite(name("Z\noe"), "new", now+day), "bad_text"},
-			{"Farida", "", invite(sealed, "new", now+day), "name_missing"},
-			{"Farida", "", invite(name("Zoe"), "zed", now+day), "link_reused"},
-			{"Farida", "", invite(name("Zoe"), "new", now), "bad_time"},
-			{"Farida", "", invite(name("Zoe"), "new", now+31*day), "bad_time"},
-			{"Farida", "", invite(name("Zoe"), "new", now+day, "wizard"), "hat_unknown"},
-			{"Farida", "", invite(name("Zoe"), "new", now+day, strings.Fields(strings.Repeat("coordinator ", 13))...), "too_many"},
-			{"Farida", "", noLink, "link_missing"},
-		}},
-		"member.choose": {good: asked{by: "Alice", body: member.Choose{Name: name("Alice B")}}, refused: []asked{
-			{"Alice", "", member.Choose{}, "name_missing"},
-			{"Alice", "", member.Choose{Name: name(long)}, "bad_text"},
-			{"Alice", "", member.Choose{Name: sealed}, "name_missing"},
-			{"Ben", "Norah", member.Choose{Name: name("Queen Norah")}, "may_not_act"},
-		}},
-		"member.hat-grant": {good: asked{by: "Farida", body: member.GrantHat{Person: p["Alice"], Hat: "coordinator"}}, refused: []asked{
+		"member.invite": {
+			good: asked{by: "Farida", body: invite(name("Zoe"), "new", now+day)},
+			refused: []asked{
+				{"Alice", "", invite(name("Zoe"), "new", now+day), "hat_missing"},
+				{"Farida", "", invite(name(""), "new", now+day), "name_missing"},
+				{"Farida", "", invite(name(" Zoe"), "new", now+day), "name_missing"},
+				{"Farida", "", invite(name(long), "new", now+day), "bad_text"},
+				{"Farida", "", invite(name("Z\noe"), "new", now+day), "bad_text"},
+				{"Farida", "", invite(sealed, "new", now+day), "name_missing"},
+				{"Farida", "", invite(name("Zoe"), "zed", now+day), "link_reused"},
+				{"Farida", "", invite(name("Zoe"), "new", now), "bad_time"},
+				{"Farida", "", invite(name("Zoe"), "new", now+31*day), "bad_time"},
+				{"Farida", "", invite(name("Zoe"), "new", now+day, "wizard"), "hat_unknown"},
+				{
+					"Farida", "",
+					invite(name("Zoe"), "new", now+day, strings.Fields(strings.Repeat("coordinator ",
+						13))...), "too_many",
+				},
+				{"Farida", "", noLink, "link_missing"},
+			},
+		},
+		"member.choose": {
+			good: asked{by: "Alice", body: member.Choose{Name: name("Alice B")}},
+			refused: []asked{
+				{"Alice", "", member.Choose{}, "name_missing"},
+				{"Alice", "", member.Choose{Name: name(long)}, "bad_text"},
+				{"Alice", "", member.Choose{Name: sealed}, "name_missing"},
+				{"Ben", "Norah", member.Choose{Name: name("Queen Norah")}, "may_not_act"},
+			},
+		},
+		"member.hat-grant": {good: asked{by: "Farida", body: member.GrantHat{
+			Person: p["Alice"],
+			Hat:    "coordinator",
+		}}, refused: []asked{
 			{"Alice", "", member.GrantHat{Person: p["Alice"], Hat: "coordinator"}, "hat_missing"},
 			{"Farida", "", member.GrantHat{Person: p["Alice"], Hat: "wizard"}, "hat_unknown"},
 			{"Farida", "", member.GrantHat{Person: "pnobody", Hat: "coordinator"}, "person_unknown"},
 			{"Farida", "", member.GrantHat{Person: p["Alice"], Hat: "coordinator", Until: 1}, "bad_time"},
 		}},
-		"member.hat-end": {good: asked{by: "Farida", body: member.EndHat{Person: p["Farida"], Hat: "secretary"}}, refused: []asked{
+		"member.hat-end": {good: asked{by: "Farida", body: member.EndHat{
+			Person: p["Farida"],
+			Hat:    "secretary",
+		}}, refused: []asked{
 			{"Alice", "", member.EndHat{Person: p["Farida"], Hat: "secretary"}, "hat_missing"},
 			{"Farida", "", member.EndHat{Person: p["Alice"], Hat: "secretary"}, "hat_missing"},
 			{"Farida", "", member.EndHat{Person: "pnobody", Hat: "secretary"}, "person_unknown"},
@@ -99,9 +116,15 @@ func personCases(s *stage) map[string]kindCase {
 			{"Ben", "Norah", allow("Norah", "Dev"), "may_not_act"},
 			{"Alice", "", allow("Alice", "Alice"), "acting_for_self"},
 			{"Alice", "", allow("Alice", "nobody"), "person_unknown"},
-			{"Alice", "", member.AllowActing{Person: p["Alice"], Advocate: p["Ben"], Evidence: strings.Repeat("e", 500)}, "bad_text"},
+			{"Alice", "", member.AllowActing{
+				Person: p["Alice"], Advocate: p["Ben"],
+				Evidence: strings.Repeat("e", 500),
+			}, "bad_text"},
 		}},
-		"member.acting-end": {good: asked{by: "Ben", body: member.DisallowActing{Person: p["Norah"], Advocate: p["Ben"]}}, refused: []asked{
+		"member.acting-end": {good: asked{by: "Ben", body: member.DisallowActing{
+			Person:   p["Norah"],
+			Advocate: p["Ben"],
+		}}, refused: []asked{
 			{"Alice", "", member.DisallowActing{Person: p["Norah"], Advocate: p["Ben"]}, "hat_missing"},
 			{"Alice", "", member.DisallowActing{Person: p["Alice"], Advocate: p["Ben"]}, "may_not_act"},
 		}},
@@ -117,7 +140,10 @@ func signInCases(s *stage) map[string]kindCase {
 		return member.Enter{Link: secret(label), Session: secret(session), Until: until}
 	}
 	signin := func(person, key, session string, until int64) member.OpenSession {
-		return member.OpenSession{Person: p[person], Passkey: []byte(key), Session: secret(session), Until: until}
+		return member.OpenSession{
+			Person: p[person], Passkey: []byte(key), Session: secret(session),
+			Until: until,
+		}
 	}
 	passkey := func(person, id, name string) member.AddPasskey {
 		return member.AddPasskey{Person: person, ID: []byte(id), Name: name, Stored: []byte("stored")}
@@ -142,41 +168,61 @@ func signInCases(s *stage) map[string]kindCase {
 			{"node", "", enter("zed", "new", now+31*day), "bad_time"},
 			{"node", "", member.Enter{Link: secret("zed"), Until: now + day}, "session_reused"},
 		}},
-		"member.signin": {good: asked{by: "node", body: signin("Alice", "key", "new", now+day)}, refused: []asked{
-			{"Alice", "", signin("Alice", "key", "new", now+day), "not_allowed"},
-			{"node", "", signin("Ben", "key", "new", now+day), "passkey_unknown"},
-			{"node", "", signin("Alice", "other", "new", now+day), "passkey_unknown"},
-			{"node", "", signin("Alice", "key", "alice's", now+day), "session_reused"},
-			{"node", "", signin("Alice", "key", "new", now+31*day), "bad_time"},
-		}},
-		"member.signout": {good: asked{by: "Alice", body: member.CloseSession{Session: secret("alice's")}}, refused: []asked{
-			{"Ben", "", member.CloseSession{Session: secret("alice's")}, "not_allowed"},
-		}},
-		"member.passkey-add": {good: asked{by: "node", body: passkey(p["Alice"], "new", "telephone")}, refused: []asked{
-			{"Alice", "", passkey(p["Alice"], "new", "telephone"), "not_allowed"},
-			{"node", "", passkey(p["Alice"], "key", "telephone"), "passkey_exists"},
-			{"node", "", passkey("pnobody", "new", "telephone"), "person_unknown"},
-			{"node", "", passkey(p["Alice"], "", "telephone"), "bad_passkey"},
-			{"node", "", passkey(p["Alice"], "new", ""), "name_missing"},
-			{"node", "", big, "bad_passkey"},
-		}},
-		"member.passkey-remove": {good: asked{by: "Alice", body: member.RemovePasskey{ID: []byte("key")}}, refused: []asked{
-			{"Ben", "", member.RemovePasskey{ID: []byte("key")}, "passkey_unknown"},
-			{"Ben", "Norah", member.RemovePasskey{ID: []byte("key")}, "may_not_act"},
-			{"node", "", member.RemovePasskey{ID: []byte("key")}, "not_a_member"},
-		}},
+		"member.signin": {
+			good: asked{by: "node", body: signin("Alice", "key", "new", now+day)},
+			refused: []asked{
+				{"Alice", "", signin("Alice", "key", "new", now+day), "not_allowed"},
+				{"node", "", signin("Ben", "key", "new", now+day), "passkey_unknown"},
+				{"node", "", signin("Alice", "other", "new", now+day), "passkey_unknown"},
+				{"node", "", signin("Alice", "key", "alice's", now+day), "session_reused"},
+				{"node", "", signin("Alice", "key", "new", now+31*day), "bad_time"},
+			},
+		},
+		"member.signout": {
+			good: asked{by: "Alice", body: member.CloseSession{Session: secret("alice's")}},
+			refused: []asked{
+				{"Ben", "", member.CloseSession{Session: secret("alice's")}, "not_allowed"},
+			},
+		},
+		"member.passkey-add": {
+			good: asked{by: "node", body: passkey(p["Alice"], "new", "telephone")},
+			refused: []asked{
+				{"Alice", "", passkey(p["Alice"], "new", "telephone"), "not_allowed"},
+				{"node", "", passkey(p["Alice"], "key", "telephone"), "passkey_exists"},
+				{"node", "", passkey("pnobody", "new", "telephone"), "person_unknown"},
+				{"node", "", passkey(p["Alice"], "", "telephone"), "bad_passkey"},
+				{"node", "", passkey(p["Alice"], "new", ""), "name_missing"},
+				{"node", "", big, "bad_passkey"},
+			},
+		},
+		"member.passkey-remove": {
+			good: asked{by: "Alice", body: member.RemovePasskey{ID: []byte("key")}},
+			refused: []asked{
+				{"Ben", "", member.RemovePasskey{ID: []byte("key")}, "passkey_unknown"},
+				{"Ben", "Norah", member.RemovePasskey{ID: []byte("key")}, "may_not_act"},
+				{"node", "", member.RemovePasskey{ID: []byte("key")}, "not_a_member"},
+			},
+		},
 	}
 }
 
 func coinCases(s *stage) map[string]kindCase {
 	p := s.hb.people
 	policy := func(floor, welcome, day int64, review string) coin.SetPolicy {
-		return coin.SetPolicy{FloorMinutes: floor, WelcomeMinutes: welcome, EarnDayMinutes: day, ReviewOn: review}
+		return coin.SetPolicy{
+			FloorMinutes: floor, WelcomeMinutes: welcome, EarnDayMinutes: day,
+			ReviewOn: review,
+		}
 	}
 	longDecision := policy(-60, 0, 60, "2026-09-30")
 	longDecision.Decision = strings.Repeat("d", 200)
 	place := func(id, name string) coin.AddPlace { return coin.AddPlace{Place: id, Name: name} }
-	freeze := func(account, why string) coin.Freeze { return coin.Freeze{Account: account, Frozen: true, Why: why} }
+	freeze := func(account, why string) coin.Freeze {
+		return coin.Freeze{
+			Account: account, Frozen: true,
+			Why: why,
+		}
+	}
 	return map[string]kindCase{
 		"coin.policy": {good: asked{by: "Farida", body: policy(-60, 0, 60, "2026-09-30")}, refused: []asked{
 			{"Alice", "", policy(-60, 0, 60, "2026-09-30"), "hat_missing"},
@@ -207,12 +253,15 @@ func coinCases(s *stage) map[string]kindCase {
 			{"Farida", "", freeze("a\x00b", "to look"), "account_unknown"},
 			{"Farida", "", freeze(p["Alice"], " "), "name_missing"},
 		}},
-		"coin.reverse": {good: asked{by: "Farida", body: coin.Reverse{Transfer: s.earned, Why: "twice"}}, refused: []asked{
-			{"Alice", "", coin.Reverse{Transfer: s.earned, Why: "twice"}, "hat_missing"},
-			{"Farida", "", coin.Reverse{Transfer: s.abroad, Why: "twice"}, "not_reversible"},
-			{"Farida", "", coin.Reverse{Transfer: machine.ID{9}, Why: "twice"}, "act_unknown"},
-			{"Farida", "", coin.Reverse{Transfer: s.earned}, "name_missing"},
-		}},
+		"coin.reverse": {
+			good: asked{by: "Farida", body: coin.Reverse{Transfer: s.earned, Why: "twice"}},
+			refused: []asked{
+				{"Alice", "", coin.Reverse{Transfer: s.earned, Why: "twice"}, "hat_missing"},
+				{"Farida", "", coin.Reverse{Transfer: s.abroad, Why: "twice"}, "not_reversible"},
+				{"Farida", "", coin.Reverse{Transfer: machine.ID{9}, Why: "twice"}, "act_unknown"},
+				{"Farida", "", coin.Reverse{Transfer: s.earned}, "name_missing"},
+			},
+		},
 		"coin.welcome": {good: asked{by: "Farida", body: coin.Welcome{Person: p["Norah"]}}, refused: []asked{
 			{"Norah", "", coin.Welcome{Person: p["Norah"]}, "hat_missing"},
 			{"Farida", "", coin.Welcome{Person: "pnobody"}, "person_unknown"},
@@ -276,7 +325,8 @@ func movingCases(s *stage) map[string]kindCase {
 			{"Farida", "", earn(p["Ben"], 60, "garden", now+day), "bad_time"},
 			{"Farida", "", earn(p["Ben"], 60, "garden", -1), "bad_time"},
 		}},
-		"coin.pay": {good: asked{by: "Ben", behalf: "Norah", body: pay(p["Alice"], 60, "company", "thanks")}, refused: []asked{
+		"coin.pay": {good: asked{by: "Ben", behalf: "Norah", body: pay(p["Alice"], 60, "company",
+			"thanks")}, refused: []asked{
 			{"Alice", "", pay(p["Alice"], 60, "company", ""), "to_self"},
 			{"Ben", "Norah", pay(p["Norah"], 60, "company", ""), "to_self"},
 			{"Alice", "Norah", pay(p["Alice"], 60, "company", ""), "may_not_act"},
@@ -309,7 +359,10 @@ func movingCases(s *stage) map[string]kindCase {
 			{"Alice", "", give("pool", 60, "", []byte("GIF89a")), "bad_picture"},
 			{"Alice", "", give("pool", 60, "", []byte("<svg onload=alert(1)>")), "bad_picture"},
 			{"Alice", "", give("pool", 60, "", []byte{}), "bad_picture"},
-			{"Alice", "", give("pool", 60, "", append(png, make([]byte, coin.MaxPictureBytes)...)), "too_large"},
+			{
+				"Alice", "", give("pool", 60, "", append(png, make([]byte, coin.MaxPictureBytes)...)),
+				"too_large",
+			},
 			{"Alice", "", longAlt, "bad_text"},
 			{"Alice", "", fromBen, "not_allowed"},
 			{"Alice", "", sealedGive, "bad_text"},
@@ -342,16 +395,19 @@ func exchangeCases(s *stage) map[string]kindCase {
 			{"Farida", "", exchange.Meet{}, "bad_card"},
 			{"Farida", "", exchange.Meet{Card: make([]byte, 40<<10)}, "bad_card"},
 		}},
-		"exchange.ally": {good: asked{by: "Farida", body: ally(td, 600, "2026-09-30", "HB-9")}, refused: []asked{
-			{"Alice", "", ally(td, 600, "2026-09-30", ""), "hat_missing"},
-			{"Farida", "", ally(bh, 1200, "2026-09-30", ""), "alliance_in_force"},
-			{"Farida", "", ally("cnobody", 600, "2026-09-30", ""), "unknown_circle"},
-			{"Farida", "", ally(td, 0, "2026-09-30", ""), "bad_amount"},
-			{"Farida", "", ally(td, -600, "2026-09-30", ""), "bad_amount"},
-			{"Farida", "", ally(td, 1<<62, "2026-09-30", ""), "bad_amount"},
-			{"Farida", "", ally(td, 600, "in a while", ""), "bad_policy"},
-			{"Farida", "", ally(td, 600, "2026-09-30", strings.Repeat("d", 201)), "bad_text"},
-		}},
+		"exchange.ally": {
+			good: asked{by: "Farida", body: ally(td, 600, "2026-09-30", "HB-9")},
+			refused: []asked{
+				{"Alice", "", ally(td, 600, "2026-09-30", ""), "hat_missing"},
+				{"Farida", "", ally(bh, 1200, "2026-09-30", ""), "alliance_in_force"},
+				{"Farida", "", ally("cnobody", 600, "2026-09-30", ""), "unknown_circle"},
+				{"Farida", "", ally(td, 0, "2026-09-30", ""), "bad_amount"},
+				{"Farida", "", ally(td, -600, "2026-09-30", ""), "bad_amount"},
+				{"Farida", "", ally(td, 1<<62, "2026-09-30", ""), "bad_amount"},
+				{"Farida", "", ally(td, 600, "in a while", ""), "bad_policy"},
+				{"Farida", "", ally(td, 600, "2026-09-30", strings.Repeat("d", 201)), "bad_text"},
+			},
+		},
 		"exchange.code": {good: asked{by: "Ben", body: exchange.SetCode{Code: "BENBEN22"}}, refused: []asked{
 			{"Ben", "", exchange.SetCode{Code: "ALICE222"}, "code_taken"},
 			{"Ben", "", exchange.SetCode{Code: "short"}, "bad_code"},
@@ -383,7 +439,8 @@ func exchangeCases(s *stage) map[string]kindCase {
 }
 
 func letterCases(s *stage) map[string]kindCase {
-	peer, stranger := machine.PeerActor(string(s.bh.id)), machine.PeerActor(string(newTown(s.hb.t, "Mytholmroyd").id))
+	peer, stranger := machine.PeerActor(string(s.bh.id)), machine.PeerActor(string(newTown(s.hb.t,
+		"Mytholmroyd").id))
 	session := exchange.Session{Nx: courier.Nonce{7}, Ny: courier.Nonce{8}}
 	batch := func(nx, ny courier.Nonce, records []letter.Signed) exchange.Receive {
 		return exchange.Receive{Nx: nx, Ny: ny, Records: records}
@@ -406,7 +463,10 @@ func letterCases(s *stage) map[string]kindCase {
 			{peer, "", batch(courier.Nonce{9}, in, held), "session_void"},
 			{peer, "", batch(in, courier.Nonce{9}, held), "session_void"},
 			{peer, "", batch(courier.Nonce{}, courier.Nonce{}, held), "session_void"},
-			{machine.PeerActor(string(s.td.id)), "", batch(courier.Nonce{}, courier.Nonce{}, held), "session_void"},
+			{
+				machine.PeerActor(string(s.td.id)), "", batch(courier.Nonce{}, courier.Nonce{}, held),
+				"session_void",
+			},
 			{machine.PeerActor(string(s.td.id)), "", batch(in, in, held), "session_void"},
 			{peer, "", batch(in, in, nil), "malformed"},
 			{peer, "", batch(in, in, make([]letter.Signed, courier.MaxBatchRecords+1)), "malformed"},

@@ -186,9 +186,15 @@ func (s *story) ally(d *datadriven.TestData) string {
 	a.must("operator", "exchange.meet", exchange.Meet{Card: b.card()})
 	b.must("operator", "exchange.meet", exchange.Meet{Card: a.card()})
 	coins := number(s.t, value(d, "coins"))
-	a.must("operator", "exchange.ally", exchange.Ally{Circle: string(b.id), LimitMinutes: coins, ReviewOn: "2026-09-30"})
+	a.must("operator", "exchange.ally", exchange.Ally{
+		Circle: string(b.id), LimitMinutes: coins,
+		ReviewOn: "2026-09-30",
+	})
 	deliver(s.t, a, b)
-	b.must("operator", "exchange.ally", exchange.Ally{Circle: string(a.id), LimitMinutes: coins, ReviewOn: "2026-09-30"})
+	b.must("operator", "exchange.ally", exchange.Ally{
+		Circle: string(a.id), LimitMinutes: coins,
+		ReviewOn: "2026-09-30",
+	})
 	settle(s.t, a, b)
 	return "ok"
 }
@@ -231,7 +237,10 @@ func (s *story) batch(d *datadriven.TestData) string {
 		}
 		signed = append(signed, s.forged(d, from, to, letter.Sign(from.key, raw[0])))
 	}
-	out := to.send(to.command(peerCaller(from), "exchange.receive", exchange.Receive{Nx: nonce, Ny: nonce, Records: signed}))
+	out := to.send(to.command(peerCaller(from), "exchange.receive", exchange.Receive{
+		Nx: nonce, Ny: nonce,
+		Records: signed,
+	}))
 	if out.Refusal != nil {
 		return refusal(out)
 	}

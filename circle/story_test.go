@@ -38,7 +38,10 @@ func (w *town) join(name string) {
 	}
 	link := machine.Hash(w.fresh2())
 	w.must("operator", "member.link", member.Link{Person: w.people[name], Link: link, Until: w.now + 1e6})
-	w.must("node", "member.enter", member.Enter{Link: link, Session: machine.Hash(w.fresh2()), Until: w.now + 1e6})
+	w.must("node", "member.enter", member.Enter{
+		Link: link, Session: machine.Hash(w.fresh2()),
+		Until: w.now + 1e6,
+	})
 }
 
 func (w *town) fresh2() [32]byte {
@@ -69,9 +72,10 @@ func earnOf(w *town, who string, coins int64, activity string) {
 	})
 }
 
-// TestCoinStory plays the coin story of two circles and compares every closing balance.
-func TestCoinStory(t *testing.T) {
-	hb, bh := newTown(t, "Hebden Bridge"), newTown(t, "Blackshaw Head")
+// allied are two circles with their people, and an alliance in force.
+func allied(t *testing.T) (hb, bh *town) {
+	t.Helper()
+	hb, bh = newTown(t, "Hebden Bridge"), newTown(t, "Blackshaw Head")
 	hb.found("Farida")
 	bh.found("Orla")
 	for _, n := range []string{"Wendy", "Xavier", "Yvonne", "Ben", "Norah", "Alice", "Dev", "Stanley"} {
@@ -86,9 +90,16 @@ func TestCoinStory(t *testing.T) {
 		Circle: string(hb.id), LimitMinutes: 2400, ReviewOn: "2026-09-30", Decision: "BH-7",
 	})
 	settle(t, hb, bh)
-	hb.must("Farida", "exchange.ally", exchange.Ally{Circle: string(bh.id), LimitMinutes: 2400, ReviewOn: "2026-09-30"})
+	hb.must("Farida", "exchange.ally", exchange.Ally{
+		Circle: string(bh.id), LimitMinutes: 2400,
+		ReviewOn: "2026-09-30",
+	})
 	settle(t, hb, bh)
+	return hb, bh
+}
 
+// playAtHome plays what happens inside the two circles.
+func playAtHome(hb, bh *town) {
 	earnOf(hb, "Wendy", 3, "community lunch")
 	hb.must("Xavier", "coin.autogift", coin.AutoGift{To: "pool"})
 	earnOf(hb, "Xavier", 4, "office")
@@ -110,7 +121,12 @@ func TestCoinStory(t *testing.T) {
 		earnOf(bh, who, coins, "for the village")
 	}
 	bh.must("Orla", "coin.welcome", coin.Welcome{Person: bh.people["Kitty"]})
+}
 
+// TestCoinStory plays the coin story of two circles and compares every closing balance.
+func TestCoinStory(t *testing.T) {
+	hb, bh := allied(t)
+	playAtHome(hb, bh)
 	hb.must("Wendy", "exchange.code", exchange.SetCode{Code: "WENDY222"})
 	bh.must("Irene", "exchange.code", exchange.SetCode{Code: "IRENE222"})
 	bh.must("Kitty", "exchange.pay", exchange.Pay{
@@ -118,7 +134,10 @@ func TestCoinStory(t *testing.T) {
 	})
 	settle(t, hb, bh)
 
-	tooMuch := hb.do("Alice", "exchange.pay", exchange.Pay{Circle: string(bh.id), Code: "IRENE222", Minutes: 480})
+	tooMuch := hb.do("Alice", "exchange.pay", exchange.Pay{
+		Circle: string(bh.id), Code: "IRENE222",
+		Minutes: 480,
+	})
 	if tooMuch.Refusal == nil || tooMuch.Refusal.Code != "floor_passed" {
 		t.Fatalf("8 with 2 held, floor -5: %+v", tooMuch.Refusal)
 	}

@@ -46,7 +46,8 @@ func TestApplyKeepsNothingOfTheCaller(t *testing.T) {
 // TestWalksStop wants that walks stop when they are told to, and where a line is missing.
 func TestWalksStop(t *testing.T) {
 	s := sound(t)
-	for name, walk := range map[string]func(Store, string, string, uint64, int, func(Line, Entry) bool) uint64{
+	for name, walk := range map[string]func(Store, string, string, uint64, int, func(Line,
+		Entry) bool) uint64{
 		"forth": Statement, "back": StatementBack,
 	} {
 		seen := 0

@@ -62,7 +62,8 @@ func (n *Node) makeCard() error {
 
 func stillTrue(old, now charter.Card, at time.Time) bool {
 	half := at.Add(hostTerm / 2).UnixMilli()
-	return old.Name == now.Name && old.Place == now.Place && old.Aim == now.Aim && bytes.Equal(old.Key, now.Key) &&
+	return old.Name == now.Name && old.Place == now.Place && old.Aim == now.Aim && bytes.Equal(old.Key,
+		now.Key) &&
 		slices.Equal(old.Addrs, now.Addrs) && len(old.Hosts) == 1 && old.Hosts[0].Peer == now.Hosts[0].Peer &&
 		old.Hosts[0].Until > half
 }

@@ -51,7 +51,8 @@ func (c Config) Check() error {
 		}
 	}
 	if _, _, err := net.SplitHostPort(c.HTTP); err != nil {
-		return fmt.Errorf("config: http %q is not an address with a port, such as 127.0.0.1:7001: %w", c.HTTP, err)
+		return fmt.Errorf("config: http %q is not an address with a port, such as 127.0.0.1:7001: %w",
+			c.HTTP, err)
 	}
 	return nil
 }
@@ -71,7 +72,8 @@ func Init(dir string, c Config) error {
 		return err
 	}
 	if _, err := os.Stat(filepath.Join(dir, configFile)); err == nil {
-		return fmt.Errorf("init: %s already holds a circle; choose an empty directory, or serve this one", dir)
+		return fmt.Errorf("init: %s already holds a circle; choose an empty directory, or serve this one",
+			dir)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("init: %w", err)
@@ -142,7 +144,8 @@ func readSecret(dir, name string) ([]byte, error) {
 	}
 	secret, err := base64.RawURLEncoding.DecodeString(strings.TrimSpace(string(raw)))
 	if err != nil || len(secret) != 32 {
-		return nil, fmt.Errorf("%s is damaged: it must hold 32 bytes in base64; restore it from your backup", path)
+		return nil, fmt.Errorf("%s is damaged: it must hold 32 bytes in base64; restore it from your"+
+			" backup", path)
 	}
 	return secret, nil
 }

@@ -48,8 +48,9 @@ func (n *Node) Links() []Link {
 	out := []Link{}
 	for _, s := range *n.letters.status.Load() {
 		out = append(out, Link{
-			Circle: string(s.Peer), Connected: s.Connected, Held: s.Held, Tail: s.Tail, LastError: s.LastError,
-			RetryAt: s.RetryAt,
+			Circle: string(s.Peer), Connected: s.Connected, Held: s.Held, Tail: s.Tail,
+			LastError: s.LastError,
+			RetryAt:   s.RetryAt,
 		})
 	}
 	return out
@@ -145,7 +146,9 @@ func (n *Node) ownRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/v1/status", n.operatorOnly(func(w http.ResponseWriter, _ *http.Request) error {
 		return writeJSON(w, n.Status())
 	}))
-	mux.HandleFunc("GET /api/v1/export/{format}", n.operatorOnly(func(w http.ResponseWriter, r *http.Request) error {
+	mux.HandleFunc("GET /api/v1/export/{format}", n.operatorOnly(func(w http.ResponseWriter,
+		r *http.Request,
+	) error {
 		return n.Export(w, r.PathValue("format"))
 	}))
 }
@@ -161,7 +164,8 @@ func (n *Node) operatorOnly(next func(w http.ResponseWriter, r *http.Request) er
 		by, ok := auth.CallerFrom(r.Context())
 		if !ok || by.Actor != machine.ActorOperator {
 			w.WriteHeader(http.StatusForbidden)
-			writeJSON(w, machine.Refuse("not_allowed", "Only whoever runs this node may do this.")) //nolint:errcheck // gone
+			//nolint:errcheck
+			writeJSON(w, machine.Refuse("not_allowed", "Only whoever runs this node may do this."))
 			return
 		}
 		if err := next(w, r); err != nil {

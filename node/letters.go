@@ -66,7 +66,8 @@ func (n *Node) openLetters(ctx context.Context) error {
 		return fmt.Errorf("letters: %w", err)
 	}
 	l := &letters{
-		circle: n.replica, keys: n.Keys, log: n.options.Log, done: make(chan answered), stopped: make(chan struct{}),
+		circle: n.replica, keys: n.Keys, log: n.options.Log, done: make(chan answered),
+		stopped: make(chan struct{}),
 		courier: courier.New(n.Keys.CircleID(), nx, binary.BigEndian.Uint64(nx[:8])),
 	}
 	l.known.Store(&map[string]exchange.PeerState{})
@@ -187,7 +188,8 @@ func (l *letters) confirm(r courier.Request) bool {
 		for _, p := range exchange.Peers(rd) {
 			if p.Circle == r.Peer {
 				signed := courier.VerifyWelcome(p.Key, r.Welcome) == nil
-				ok = signed && (r.Welcome.Held.Seq > p.Tail.Seq || exchange.Agrees(rd, r.Peer, r.Welcome.Held))
+				ok = signed && (r.Welcome.Held.Seq > p.Tail.Seq || exchange.Agrees(rd, r.Peer,
+					r.Welcome.Held))
 			}
 		}
 		return nil
@@ -309,7 +311,10 @@ func (l *letters) gotBatch(ctx context.Context, peer exchange.PeerState, m couri
 		}
 		got := result.(exchange.Received)
 		if got.Frozen != "" {
-			return courier.Refused{Code: courier.Frozen, Message: "stopped until people have looked at it"}, nil
+			return courier.Refused{
+				Code:    courier.Frozen,
+				Message: "stopped until people have looked at it",
+			}, nil
 		}
 		held, rest = got.Held, rest[n:]
 	}
@@ -348,7 +353,8 @@ func (l *letters) expire(ctx context.Context) {
 	id, err := api.NewID()
 	if err == nil {
 		var c machine.Command
-		c, err = machine.NewCommand(id, machine.Caller{Actor: machine.ActorNode}, 0, "exchange.expire", exchange.Expire{})
+		c, err = machine.NewCommand(id, machine.Caller{Actor: machine.ActorNode}, 0, "exchange.expire",
+			exchange.Expire{})
 		if err == nil {
 			_, err = l.circle.Do(ctx, c)
 		}

@@ -15,8 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/raft"
-
 	"github.com/carecircle/carecircle/circle"
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/machine"
@@ -71,7 +69,8 @@ func Open(ctx context.Context, dir string, o Options) (*Node, error) {
 		return nil, errors.Join(fmt.Errorf("start the node in %s: %w", dir, err), n.Close())
 	}
 	n.ready = time.Since(n.started)
-	o.Log.Info("ready", "circle", n.Keys.CircleID(), "http", n.Addr(), "after", n.ready.Round(time.Millisecond))
+	o.Log.Info("ready", "circle", n.Keys.CircleID(), "http", n.Addr(), "after",
+		n.ready.Round(time.Millisecond))
 	return n, nil
 }
 
@@ -127,7 +126,8 @@ func (n *Node) open(ctx context.Context) error {
 
 func (n *Node) stateConfig() store.StateConfig {
 	return store.StateConfig{
-		Dir: filepath.Join(n.Dir, stateDir), EncryptionKey: n.Keys.Store, Log: n.options.Log, Fatal: n.options.Fatal,
+		Dir: filepath.Join(n.Dir,
+			stateDir), EncryptionKey: n.Keys.Store, Log: n.options.Log, Fatal: n.options.Fatal,
 	}
 }
 
@@ -138,7 +138,8 @@ func (n *Node) openStores() error {
 	}
 	n.state = &stateBox{State: state, config: n.stateConfig()}
 	n.log, err = store.OpenLog(store.LogConfig{
-		Dir: filepath.Join(n.Dir, logDir), EncryptionKey: n.Keys.Store, Log: n.options.Log, Fatal: n.options.Fatal,
+		Dir: filepath.Join(n.Dir,
+			logDir), EncryptionKey: n.Keys.Store, Log: n.options.Log, Fatal: n.options.Fatal,
 	})
 	if err != nil {
 		return err
@@ -147,11 +148,10 @@ func (n *Node) openStores() error {
 }
 
 func (n *Node) openReplica(ctx context.Context) error {
-	_, transport := raftTransport("one")
 	var err error
 	n.replica, err = replica.Open(replica.Config{
 		ID: "one", Dir: filepath.Join(n.Dir, snapshotDir), Machine: n.machine, State: n.state, Log: n.log,
-		Transport: transport, Restore: n.state.restore, Logger: n.options.Log, Fatal: n.fatal,
+		Transport: replica.Alone("one"), Restore: n.state.restore, Logger: n.options.Log, Fatal: n.fatal,
 	})
 	if err != nil {
 		return err
@@ -182,7 +182,8 @@ func (n *Node) foundIfNew(ctx context.Context) error {
 		body any
 	}{
 		{"member.found", member.Found{
-			Circle: string(n.Keys.CircleID()), Key: key, Name: n.Config.Name, Place: n.Config.Place, Aim: n.Config.Aim,
+			Circle: string(n.Keys.CircleID()), Key: key, Name: n.Config.Name, Place: n.Config.Place,
+			Aim:     n.Config.Aim,
 			Founder: machine.Text("", n.Config.Founder),
 		}},
 		{"coin.policy", coin.SetPolicy{
@@ -296,7 +297,9 @@ func (n *Node) Do(ctx context.Context, c machine.Command) (machine.Outcome, erro
 }
 
 // View answers a view; see replica.View.
-func (n *Node) View(ctx context.Context, by machine.Caller, name string, set func(query any) error) (any, error) {
+func (n *Node) View(ctx context.Context, by machine.Caller, name string, set func(query any) error) (any,
+	error,
+) {
 	return n.replica.View(ctx, by, name, set)
 }
 
@@ -329,7 +332,7 @@ func (b *stateBox) Flush() error {
 func (b *stateBox) restore(r io.Reader) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := b.State.Close(); err != nil {
+	if err := b.Close(); err != nil {
 		return err
 	}
 	if err := store.Restore(b.config, r); err != nil {
@@ -341,10 +344,4 @@ func (b *stateBox) restore(r io.Reader) error {
 	}
 	b.State = state
 	return nil
-}
-
-// raftTransport connects the replicas of this circle. One replica needs none but its own.
-func raftTransport(id string) (raft.ServerAddress, raft.Transport) {
-	addr, transport := raft.NewInmemTransport(raft.ServerAddress(id))
-	return addr, transport
 }

@@ -19,12 +19,12 @@ const (
 
 // SetPolicy writes the circle's coin policy: what the circle decided, in minutes.
 type SetPolicy struct {
-	FloorMinutes   int64  `cbor:"1,keyasint" json:"floorMinutes" doc:"how far a person may go below zero, as a negative number"`
+	FloorMinutes   int64  `cbor:"1,keyasint" json:"floorMinutes" doc:"lowest balance, such as -300"`
 	WelcomeMinutes int64  `cbor:"2,keyasint" json:"welcomeMinutes" doc:"welcome gift from the pool"`
-	AutoGift       bool   `cbor:"3,keyasint" json:"autoGift" doc:"people may have earned coins given on by themselves"`
-	EarnDayMinutes int64  `cbor:"4,keyasint" json:"earnDayMinutes" doc:"most minutes one person earns on one day"`
+	AutoGift       bool   `cbor:"3,keyasint" json:"autoGift" doc:"automatic gifts are allowed"`
+	EarnDayMinutes int64  `cbor:"4,keyasint" json:"earnDayMinutes" doc:"most one person earns a day"`
 	ReviewOn       string `cbor:"5,keyasint" json:"reviewOn" doc:"day of review, as 2026-09-30"`
-	Decision       string `cbor:"6,keyasint,omitempty" json:"decision,omitempty" doc:"the decision that set it"`
+	Decision       string `cbor:"6,keyasint,omitempty" json:"decision,omitempty" doc:"what set it"`
 }
 
 // AddPlace names a place that can be given coins, such as a repair cafe.
@@ -55,9 +55,9 @@ type Pay struct {
 type Give struct {
 	To      string          `cbor:"1,keyasint" json:"to" doc:"a person's id, place/NAME, or pool"`
 	Minutes int64           `cbor:"2,keyasint" json:"minutes" doc:"60 is one coin"`
-	Note    machine.Private `cbor:"3,keyasint" json:"note,omitzero" doc:"a note or poem that travels with the coins"`
+	Note    machine.Private `cbor:"3,keyasint" json:"note,omitzero" doc:"a note or poem that travels along"`
 	Picture *Picture        `cbor:"4,keyasint,omitempty" json:"picture,omitempty"`
-	From    string          `cbor:"5,keyasint,omitempty" json:"from,omitempty" doc:"only the circle itself may name it"`
+	From    string          `cbor:"5,keyasint,omitempty" json:"from,omitempty" doc:"for the circle only"`
 }
 
 // Picture goes with a gift.
@@ -114,7 +114,8 @@ func (p AddPlace) Check() error {
 		ok = ok && (r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-')
 	}
 	if !ok {
-		return machine.Refuse("bad_text", "The place's short name is made of small letters, digits and dashes.")
+		return machine.Refuse("bad_text", "The place's short name is made of small letters, digits and"+
+			" dashes.")
 	}
 	return needWords("name", p.Name)
 }

@@ -25,9 +25,13 @@ const elsewhere = CirclePrefix + "elsewhere"
 
 func abroadFeature() machine.Feature {
 	act := Act{Reason: ReasonAbroad, Activity: "visit"}
-	return machine.Feature{Name: "abroad", Rules: []machine.Rule{machine.Do("abroad.do", "Coins abroad.", machine.Anyone,
+	return machine.Feature{Name: "abroad", Rules: []machine.Rule{machine.Do("abroad.do", "Coins abroad.",
+		machine.Anyone,
 		func(tx *machine.Tx, b abroad) (machine.None, error) {
-			m := Movement{Op: ledger.OpHold, ID: tx.Fresh(), From: b.Person, To: elsewhere, Minutes: b.Minutes, Act: act}
+			m := Movement{
+				Op: ledger.OpHold, ID: tx.Fresh(), From: b.Person, To: elsewhere,
+				Minutes: b.Minutes, Act: act,
+			}
 			switch b.Do {
 			case "limit":
 				return machine.None{}, SetCircleLimit(tx, "elsewhere", "Elsewhere", 3000)
@@ -70,7 +74,8 @@ func newWalker(t *testing.T) walker {
 		return out
 	}
 	must("operator", "member.found", member.Found{
-		Circle: "c", Key: []byte("k"), Name: "Hebden Bridge", Place: "Hebden Bridge", Aim: "care", Founder: machine.Text("", "Farida"),
+		Circle: "c", Key: []byte("k"), Name: "Hebden Bridge", Place: "Hebden" +
+			" Bridge", Aim: "care", Founder: machine.Text("", "Farida"),
 	})
 	must("operator", "coin.policy", SetPolicy{
 		FloorMinutes: -120, WelcomeMinutes: 90, AutoGift: true, EarnDayMinutes: 1440, ReviewOn: "2026-09-30",
@@ -118,7 +123,10 @@ func (w *walker) act(t *rapid.T) {
 		note = machine.Text("", "a poem")
 	}
 	var out machine.Outcome
-	switch rapid.SampledFrom([]string{"earn", "pay", "give", "give", "welcome", "autogift", "reverse", "abroad", "end"}).Draw(t, "act") {
+	switch rapid.SampledFrom([]string{
+		"earn", "pay", "give", "give", "welcome", "autogift", "reverse",
+		"abroad", "end",
+	}).Draw(t, "act") {
 	case "earn":
 		out = w.do("operator", "coin.earn", Earn{Person: person, Minutes: minutes, Activity: "garden"})
 	case "pay":
@@ -130,14 +138,21 @@ func (w *walker) act(t *rapid.T) {
 	case "welcome":
 		out = w.do("operator", "coin.welcome", Welcome{Person: person})
 	case "autogift":
-		w.do(person, "coin.autogift", AutoGift{To: rapid.SampledFrom([]string{"", Pool, "place/hall"}).Draw(t, "to")})
+		w.do(person, "coin.autogift", AutoGift{To: rapid.SampledFrom([]string{
+			"", Pool,
+			"place/hall",
+		}).Draw(t, "to")})
 	case "reverse":
 		if len(w.done) > 0 {
-			out = w.do("operator", "coin.reverse", Reverse{Transfer: rapid.SampledFrom(w.done).Draw(t, "act"), Why: "CANARY-why"})
+			out = w.do("operator", "coin.reverse", Reverse{Transfer: rapid.SampledFrom(w.done).Draw(t,
+				"act"), Why: "CANARY-why"})
 		}
 	case "abroad":
 		how := rapid.SampledFrom([]string{"hold", "in"}).Draw(t, "how")
-		if w.do("operator", "abroad.do", abroad{Do: how, Person: person, Minutes: minutes}).Refusal == nil && how == "hold" {
+		if w.do("operator", "abroad.do", abroad{
+			Do: how, Person: person,
+			Minutes: minutes,
+		}).Refusal == nil && how == "hold" {
 			w.holds = append(w.holds, machine.ID(binary.BigEndian.AppendUint64(make([]byte, 8), w.drawn)))
 		}
 	case "end":
@@ -233,7 +248,8 @@ func TestCoinsInWords(t *testing.T) {
 
 func TestIsDay(t *testing.T) {
 	for text, want := range map[string]bool{
-		"2026-09-30": true, "": false, "2026-9-30": false, "2026/09/30": false, "2026-09-3x": false, "----------": false,
+		"2026-09-30": true, "": false, "2026-9-30": false, "2026/09/30": false, "2026-09-3x": false,
+		"----------": false,
 		"0000000000": false, "2026-09-30 ": false,
 	} {
 		if IsDay(text) != want {

@@ -12,7 +12,8 @@ import (
 type Moved struct {
 	Transfer machine.ID `cbor:"1,keyasint" json:"transfer"`
 	Seq      uint64     `cbor:"2,keyasint" json:"seq"`
-	Balance  int64      `cbor:"3,keyasint" json:"balanceMinutes"` // of the account the coins left, or reached when earned
+	// of the account the coins left, or reached when earned
+	Balance int64 `cbor:"3,keyasint" json:"balanceMinutes"`
 }
 
 func setPolicy(tx *machine.Tx, b SetPolicy) (machine.None, error) {
@@ -21,7 +22,10 @@ func setPolicy(tx *machine.Tx, b SetPolicy) (machine.None, error) {
 		FloorMinutes: b.FloorMinutes, WelcomeMinutes: b.WelcomeMinutes, AutoGift: b.AutoGift,
 		EarnDayMinutes: b.EarnDayMinutes, ReviewOn: b.ReviewOn, Decision: b.Decision, Since: tx.Now(),
 	})
-	tx.Emit(machine.Event{Kind: "coin.policy-set", Audience: []string{machine.AudienceCircle}, Words: b.Decision})
+	tx.Emit(machine.Event{
+		Kind: "coin.policy-set", Audience: []string{machine.AudienceCircle},
+		Words: b.Decision,
+	})
 	if err != nil { // the first one: the circle's own accounts begin here
 		if err := open(tx, Issuance, KindIssuance, -ledger.Unlimited, 0); err != nil {
 			return machine.None{}, err
@@ -121,7 +125,8 @@ func moved(tx *machine.Tx, a Act, account string) Moved {
 func pay(tx *machine.Tx, b Pay) (Moved, error) {
 	from := tx.Caller().Person()
 	if from == b.To {
-		return Moved{}, machine.Refuse("to_self", "You cannot thank yourself with coins. Choose who helped you.")
+		return Moved{}, machine.Refuse("to_self",
+			"You cannot thank yourself with coins. Choose who helped you.")
 	}
 	if _, err := member.Known(tx, b.To); err != nil {
 		return Moved{}, err
@@ -134,7 +139,10 @@ func pay(tx *machine.Tx, b Pay) (Moved, error) {
 	b.Note.Of = from
 	a, err := Move(tx, Movement{
 		Op: ledger.OpPost, ID: tx.Fresh(), From: from, To: b.To, Minutes: b.Minutes,
-		Act: Act{Reason: ReasonPay, Activity: b.Activity, Place: b.Place, Note: b.Note, By: tx.Caller().Actor},
+		Act: Act{
+			Reason: ReasonPay, Activity: b.Activity, Place: b.Place, Note: b.Note,
+			By: tx.Caller().Actor,
+		},
 	})
 	if err != nil {
 		return Moved{}, err
@@ -179,7 +187,10 @@ func give(tx *machine.Tx, b Give) (Moved, error) {
 	if kindOf(b.To) != KindPerson {
 		audience = []string{machine.AudienceCircle}
 	}
-	tx.Emit(machine.Event{Kind: "coin.given", Audience: audience, Subject: from, Object: b.To, Minutes: b.Minutes})
+	tx.Emit(machine.Event{
+		Kind: "coin.given", Audience: audience, Subject: from, Object: b.To,
+		Minutes: b.Minutes,
+	})
 	return moved(tx, a, from), nil
 }
 
@@ -198,8 +209,9 @@ func receiver(tx *machine.Tx, to string) error {
 		}
 		return nil
 	default:
-		return machine.Refuse("person_unknown", "%.60q cannot be given coins. Choose a member, a place or the"+
-			" pool.", to)
+		return machine.Refuse("person_unknown",
+			"%.60q cannot be given coins. Choose a member, a place or the"+
+				" pool.", to)
 	}
 }
 
@@ -229,7 +241,8 @@ func welcome(tx *machine.Tx, b Welcome) (Moved, error) {
 		return Moved{}, err
 	}
 	tx.Emit(machine.Event{
-		Kind: "coin.welcomed", Audience: []string{machine.AudienceCircle}, Subject: b.Person, Minutes: p.WelcomeMinutes,
+		Kind: "coin.welcomed", Audience: []string{machine.AudienceCircle}, Subject: b.Person,
+		Minutes: p.WelcomeMinutes,
 	})
 	return moved(tx, a, b.Person), nil
 }
@@ -241,10 +254,12 @@ func autoGift(tx *machine.Tx, b AutoGift) (machine.None, error) {
 			return machine.None{}, err
 		}
 		if !p.AutoGift {
-			return machine.None{}, machine.Refuse("no_autogift", "The circle's policy has no automatic gifts.")
+			return machine.None{}, machine.Refuse("no_autogift",
+				"The circle's policy has no automatic gifts.")
 		}
 		if kindOf(b.To) == KindPerson {
-			return machine.None{}, machine.Refuse("bad_autogift", "Automatic gifts go to the pool or a place.")
+			return machine.None{}, machine.Refuse("bad_autogift",
+				"Automatic gifts go to the pool or a place.")
 		}
 		if err := receiver(tx, b.To); err != nil {
 			return machine.None{}, err
@@ -290,8 +305,9 @@ func reverse(tx *machine.Tx, b Reverse) (Moved, error) {
 		return Moved{}, machine.Refuse("act_unknown", "There is no such act to undo.")
 	}
 	if act.Reason == ReasonAbroad {
-		return Moved{}, machine.Refuse("not_reversible", "Coins to or from another circle cannot be undone here"+
-			" alone. Send them back instead.")
+		return Moved{}, machine.Refuse("not_reversible",
+			"Coins to or from another circle cannot be undone here"+
+				" alone. Send them back instead.")
 	}
 	id := tx.Fresh()
 	receipts, err := ledger.Apply(Store(tx), tx.Now(), []ledger.Transfer{{

@@ -225,7 +225,8 @@ func overview(rd machine.Read, _ machine.None) (Overview, error) {
 		}
 		if a.Kind != KindPerson || rd.Actor == machine.ActorOperator {
 			out.Accounts = append(out.Accounts, Balance{
-				Account: a.ID, Name: NameOf(rd, a.ID), Kind: a.Kind, State: a.State.String(), Minutes: a.Posted,
+				Account: a.ID, Name: NameOf(rd,
+					a.ID), Kind: a.Kind, State: a.State.String(), Minutes: a.Posted,
 				HeldOut: a.HeldOut, HeldIn: a.HeldIn, Floor: a.Floor, Ceiling: a.Ceiling,
 			})
 		}

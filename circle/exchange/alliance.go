@@ -31,7 +31,8 @@ func meet(tx *machine.Tx, b Meet) (Met, error) {
 		return Met{}, machine.Refuse("bad_card", "This is not a circle's card: %v.", err)
 	}
 	if string(card.Circle) == us.ID {
-		return Met{}, machine.Refuse("own_card", "This is your own circle's card. Ask the other circle for theirs.")
+		return Met{}, machine.Refuse("own_card",
+			"This is your own circle's card. Ask the other circle for theirs.")
 	}
 	old, known := peers.Get(tx, peerKey(card.Circle))
 	switch {
@@ -42,7 +43,8 @@ func meet(tx *machine.Tx, b Meet) (Met, error) {
 	case !known && tx.Caller().Actor == machine.ActorNode:
 		return Met{}, machine.Refuse("unknown_circle", "A circle is met by people first.")
 	case !known && count(tx) >= MaxPeers:
-		return Met{}, machine.Refuse("too_many", "This circle knows %d others, the most there can be.", MaxPeers)
+		return Met{}, machine.Refuse("too_many", "This circle knows %d others, the most there can be.",
+			MaxPeers)
 	}
 	met := tx.Now()
 	if known {
@@ -54,7 +56,8 @@ func meet(tx *machine.Tx, b Meet) (Met, error) {
 		})
 	}
 	peers.Put(tx, peerKey(card.Circle), Peer{
-		Circle: card.Circle, Card: b.Card, CardSeq: card.Seq, Name: card.Name, Place: card.Place, Key: card.Key, Met: met,
+		Circle: card.Circle, Card: b.Card, CardSeq: card.Seq, Name: card.Name, Place: card.Place,
+		Key: card.Key, Met: met,
 	})
 	return Met{Circle: string(card.Circle), Name: card.Name}, nil
 }
@@ -86,8 +89,9 @@ func ally(tx *machine.Tx, b Ally) (Allied, error) {
 		return Allied{InForce: true}, nil
 	}
 	if p.Since != 0 {
-		return Allied{}, machine.Refuse("alliance_in_force", "The alliance with %s is in force with a limit of %s"+
-			" until its review.", peer.Name, coin.Coins(p.Ours.LimitMinutes))
+		return Allied{}, machine.Refuse("alliance_in_force",
+			"The alliance with %s is in force with a limit of %s"+
+				" until its review.", peer.Name, coin.Coins(p.Ours.LimitMinutes))
 	}
 	p.Ours = ours
 	kind := letter.Offer
@@ -131,7 +135,8 @@ func gotTerms(tx *machine.Tx, peer Peer, p *pair, r letter.Record) error {
 	if err := letter.Unmarshal(r.Body, 1024, &theirs); err != nil {
 		return err
 	}
-	if theirs.LimitMinutes < 1 || theirs.LimitMinutes > MaxLimitMinutes || !letter.Readable(theirs.ReviewOn, 10) ||
+	if theirs.LimitMinutes < 1 || theirs.LimitMinutes > MaxLimitMinutes || !letter.Readable(theirs.ReviewOn,
+		10) ||
 		!letter.Readable(theirs.Decision, 200) {
 		return machine.Refuse("bad_terms", "terms out of bounds")
 	}

@@ -35,7 +35,7 @@ type Ally struct {
 	Circle       string `cbor:"1,keyasint" json:"circle" doc:"the other circle's id"`
 	LimitMinutes int64  `cbor:"2,keyasint" json:"limitMinutes" doc:"how far the account may go either way"`
 	ReviewOn     string `cbor:"3,keyasint" json:"reviewOn" doc:"day of review, as 2026-09-30"`
-	Decision     string `cbor:"4,keyasint,omitempty" json:"decision,omitempty" doc:"the decision, such as BH-7"`
+	Decision     string `cbor:"4,keyasint,omitempty" json:"decision,omitempty" doc:"such as BH-7"`
 }
 
 // SetCode chooses the code by which people in other circles can send the person coins.
@@ -48,9 +48,9 @@ type Pay struct {
 	Circle   string          `cbor:"1,keyasint" json:"circle" doc:"the other circle's id"`
 	Code     string          `cbor:"2,keyasint" json:"code" doc:"the receiving code of the person there"`
 	Minutes  int64           `cbor:"3,keyasint" json:"minutes" doc:"60 is one coin"`
-	Activity string          `cbor:"4,keyasint,omitempty" json:"activity,omitempty" doc:"what help is paid; empty: a gift"`
+	Activity string          `cbor:"4,keyasint,omitempty" json:"activity,omitempty" doc:"empty: a gift"`
 	Note     machine.Private `cbor:"5,keyasint" json:"note,omitzero" doc:"a word to the receiver"`
-	Patience int64           `cbor:"6,keyasint,omitempty" json:"patience,omitempty" doc:"milliseconds to wait; 0: 30 days"`
+	Patience int64           `cbor:"6,keyasint,omitempty" json:"patience,omitempty" doc:"ms; 0: 30 days"`
 }
 
 // Session opens a session for the peer's stream: what was sent in earlier ones is void from here on.

@@ -104,10 +104,13 @@ func rules() []machine.Rule {
 	return []machine.Rule{
 		machine.Do("exchange.meet", "Make another circle known by its card.",
 			machine.AnyOf(secretary, node), meet),
-		machine.Do("exchange.ally", "Record your circle's consent to exchange coins with another.", secretary, ally),
-		machine.Do("exchange.code", "Choose your code for receiving coins from other circles.", member.Signed, setCode),
+		machine.Do("exchange.ally", "Record your circle's consent to exchange coins with another.",
+			secretary, ally),
+		machine.Do("exchange.code", "Choose your code for receiving coins from other circles.",
+			member.Signed, setCode),
 		machine.Do("exchange.pay", "Send coins to a person in another circle.", member.Signed, pay),
-		machine.Do("exchange.session", "Open a session for another circle's letters.", machine.PeerOnly, openSession),
+		machine.Do("exchange.session", "Open a session for another circle's letters.", machine.PeerOnly,
+			openSession),
 		machine.Do("exchange.receive", "Take letters from another circle.", machine.PeerOnly, receive),
 		machine.Do("exchange.expire", "Call back payments that have waited too long.", node, expire),
 	}
@@ -120,11 +123,14 @@ func knownPeer(r machine.Reader, circle string) (Peer, error) {
 			return p, nil
 		}
 	}
-	return Peer{}, machine.Refuse("unknown_circle", "This circle does not know %.40q. Exchange cards first.", circle)
+	return Peer{}, machine.Refuse("unknown_circle",
+		"This circle does not know %.40q. Exchange cards first.", circle)
 }
 
 // appendRecord puts one record at the end of our stream to a peer: into the same log entry as what it says.
-func appendRecord(tx *machine.Tx, to letter.CircleID, p *pair, kind letter.Kind, body []byte) ([]byte, error) {
+func appendRecord(tx *machine.Tx, to letter.CircleID, p *pair, kind letter.Kind, body []byte) ([]byte,
+	error,
+) {
 	us, _ := member.TheCircle(tx)
 	position, head := tx.Head()
 	_, raw, tail, err := letter.Next(p.Tail, letter.Record{
@@ -147,12 +153,15 @@ func pay(tx *machine.Tx, b Pay) (Paid, error) {
 	p, _ := pairs.Get(tx, peerKey(peer.Circle))
 	switch {
 	case p.Frozen != "":
-		return Paid{}, machine.Refuse("frozen", "Exchange with %s is stopped until people have looked at it.", peer.Name)
+		return Paid{}, machine.Refuse("frozen",
+			"Exchange with %s is stopped until people have looked at it.", peer.Name)
 	case p.Since == 0:
-		return Paid{}, machine.Refuse("no_alliance", "There is no alliance with %s in force, so coins cannot go"+
-			" there yet.", peer.Name)
+		return Paid{}, machine.Refuse("no_alliance",
+			"There is no alliance with %s in force, so coins cannot go"+
+				" there yet.", peer.Name)
 	case p.Open >= MaxOpenPayments:
-		return Paid{}, machine.Refuse("too_many", "%d payments wait for %s already. Try again later.", p.Open, peer.Name)
+		return Paid{}, machine.Refuse("too_many", "%d payments wait for %s already. Try again later.",
+			p.Open, peer.Name)
 	}
 	from := tx.Caller().Person()
 	if err := coin.OpenPerson(tx, from); err != nil {
@@ -169,7 +178,8 @@ func pay(tx *machine.Tx, b Pay) (Paid, error) {
 	pm, effects, err := payment.Step(payment.Payment{}, payment.Begin{
 		Peer: peer.Circle, Account: from, At: tx.Now(),
 		Body: payment.ProposeBody{
-			TID: tid, Minutes: b.Minutes, Alias: b.Code, Memo: note, Note: []byte{}, Expiry: tx.Now() + b.Patience,
+			TID: tid, Minutes: b.Minutes, Alias: b.Code, Memo: note, Note: []byte{},
+			Expiry: tx.Now() + b.Patience,
 		},
 	})
 	if err != nil {
@@ -179,7 +189,10 @@ func pay(tx *machine.Tx, b Pay) (Paid, error) {
 	if _, err := coin.Move(tx, coin.Movement{
 		Op: ledger.OpHold, ID: machine.ID(tid), From: from, To: coin.CirclePrefix + string(peer.Circle),
 		Minutes: b.Minutes,
-		Act:     coin.Act{Reason: coin.ReasonAbroad, Activity: b.Activity, Note: b.Note, By: tx.Caller().Actor},
+		Act: coin.Act{
+			Reason: coin.ReasonAbroad, Activity: b.Activity, Note: b.Note,
+			By: tx.Caller().Actor,
+		},
 	}); err != nil {
 		return Paid{}, err
 	}
@@ -192,7 +205,8 @@ func pay(tx *machine.Tx, b Pay) (Paid, error) {
 	pairs.Put(tx, peerKey(peer.Circle), p)
 	keep(tx, pm)
 	tx.Emit(machine.Event{
-		Kind: "exchange.proposed", Audience: []string{from}, Subject: from, Object: coin.CirclePrefix + b.Circle,
+		Kind: "exchange.proposed", Audience: []string{from}, Subject: from,
+		Object:  coin.CirclePrefix + b.Circle,
 		Minutes: b.Minutes, Words: b.Activity,
 	})
 	return Paid{Payment: machine.ID(tid), State: word(pm)}, nil

@@ -56,7 +56,8 @@ func receive(tx *machine.Tx, b Receive) (Received, error) {
 		return Received{}, err
 	}
 	if p.Nx != b.Nx || p.Ny != b.Ny || p.Nx == (courier.Nonce{}) {
-		return Received{}, machine.Refuse("session_void", "This session was ended by a newer one. Open a new one.")
+		return Received{}, machine.Refuse("session_void",
+			"This session was ended by a newer one. Open a new one.")
 	}
 	for _, s := range b.Records {
 		more, err := take(tx, peer, &p, s)
@@ -78,8 +79,9 @@ func take(tx *machine.Tx, peer Peer, p *pair, s letter.Signed) (more bool, err e
 	us, _ := member.TheCircle(tx)
 	switch {
 	case errors.Is(err, letter.ErrKind), errors.Is(err, letter.ErrVersion):
-		return false, machine.Refuse("unknown_kind", "A letter of a kind that this version does not know: %v."+
-			" Update this circle.", err)
+		return false, machine.Refuse("unknown_kind",
+			"A letter of a kind that this version does not know: %v."+
+				" Update this circle.", err)
 	case err != nil:
 		return false, machine.Refuse("malformed", "A letter that cannot be opened: %v.", err)
 	case r.From != peer.Circle || string(r.To) != us.ID:
@@ -204,7 +206,8 @@ func credit(tx *machine.Tx, peer Peer, p *pair, body payment.ProposeBody) (perso
 		Op: ledger.OpPost, ID: tx.Fresh(), From: coin.CirclePrefix + string(peer.Circle), To: person,
 		Minutes: body.Minutes,
 		Act: coin.Act{
-			Reason: coin.ReasonAbroad, Activity: m.Activity, Place: peer.Place, Note: machine.Text(person, m.Note),
+			Reason: coin.ReasonAbroad, Activity: m.Activity, Place: peer.Place, Note: machine.Text(person,
+				m.Note),
 		},
 	})
 	if err == nil {

@@ -19,8 +19,13 @@ func TestRefusedRuleIsUndone(t *testing.T) {
 	b.wantNone("b")
 	// Every way of writing one row several times goes back to what it was before.
 	b.refused("asked_for", "toy.plan", plan{Steps: []step{
-		{Do: "set", Name: "a", N: 6}, {Do: "delete", Name: "a"}, {Do: "set", Name: "a", N: 7},
-		{Do: "set", Name: "b", N: 1}, {Do: "delete", Name: "b"}, {Do: "emit", Name: "x"}, {Do: "refuse"},
+		{Do: "set", Name: "a", N: 6},
+		{Do: "delete", Name: "a"},
+		{Do: "set", Name: "a", N: 7},
+		{Do: "set", Name: "b", N: 1},
+		{Do: "delete", Name: "b"},
+		{Do: "emit", Name: "x"},
+		{Do: "refuse"},
 	}})
 	b.want("a", 5)
 	b.wantNone("b")
@@ -36,9 +41,11 @@ func TestNestedRunIsUndoneAlone(t *testing.T) {
 	b := newBench(t)
 	inner := []step{{Do: "set", Name: "in", N: 1}, {Do: "emit", Name: "in"}, {Do: "refuse"}}
 	out := b.do("toy.plan", plan{Steps: []step{
-		{Do: "set", Name: "before", N: 1}, {Do: "emit", Name: "before"},
+		{Do: "set", Name: "before", N: 1},
+		{Do: "emit", Name: "before"},
 		{Do: "run", In: inner, Pass: true},
-		{Do: "set", Name: "after", N: 2}, {Do: "emit", Name: "after"},
+		{Do: "set", Name: "after", N: 2},
+		{Do: "emit", Name: "after"},
 	}})
 	if out.Refusal != nil {
 		t.Fatal(out.Refusal)
@@ -49,7 +56,10 @@ func TestNestedRunIsUndoneAlone(t *testing.T) {
 	if len(out.Events) != 2 || out.Events[0].Words != "before" || out.Events[1].Words != "after" {
 		t.Errorf("events %+v: want those before and after the refused part", out.Events)
 	}
-	b.refused("asked_for", "toy.plan", plan{Steps: []step{{Do: "set", Name: "q", N: 1}, {Do: "run", In: inner}}})
+	b.refused("asked_for", "toy.plan", plan{Steps: []step{{Do: "set", Name: "q", N: 1}, {
+		Do: "run",
+		In: inner,
+	}}})
 	b.wantNone("q")
 }
 
@@ -58,7 +68,11 @@ func TestTryUndoesItsPart(t *testing.T) {
 	b.do("toy.set", set{Name: "a", N: 1})
 	out := b.do("toy.plan", plan{Steps: []step{
 		{Do: "set", Name: "a", N: 2},
-		{Do: "try", Pass: true, In: []step{{Do: "set", Name: "a", N: 3}, {Do: "emit", Name: "no"}, {Do: "refuse"}}},
+		{Do: "try", Pass: true, In: []step{
+			{Do: "set", Name: "a", N: 3},
+			{Do: "emit", Name: "no"},
+			{Do: "refuse"},
+		}},
 		{Do: "try", Pass: true, In: []step{
 			{Do: "set", Name: "b", N: 4},
 			{Do: "try", Pass: true, In: []step{{Do: "delete", Name: "b"}, {Do: "refuse"}}},
@@ -166,7 +180,13 @@ func TestTimeNeverGoesBack(t *testing.T) {
 		c.At = at
 		return b.apply(c).Result.(got).N
 	}
-	for i, x := range []struct{ at, want int64 }{{-5, 0}, {1000, 1000}, {400, 1000}, {1001, 1001}, {-1 << 62, 1001}} {
+	for i, x := range []struct{ at, want int64 }{
+		{-5, 0},
+		{1000, 1000},
+		{400, 1000},
+		{1001, 1001},
+		{-1 << 62, 1001},
+	} {
 		if n := now(x.at); n != x.want {
 			t.Errorf("%d: at %d the rule saw %d, want %d", i, x.at, n, x.want)
 		}
@@ -236,7 +256,8 @@ func TestEventsAreBounded(t *testing.T) {
 	}
 	kept := machine.Events(b.kv, 1<<30, all)
 	total := uint64(rounds * machine.MaxEventsOfOne)
-	if len(kept) != machine.MaxEventsKept || kept[0].Number != total || machine.ReadMeta(b.kv).Events != total {
+	if len(kept) != machine.MaxEventsKept || kept[0].Number != total ||
+		machine.ReadMeta(b.kv).Events != total {
 		t.Errorf("%d kept, the newest %d of %d", len(kept), kept[0].Number, total)
 	}
 	if got := machine.Events(b.kv, 3, func(e machine.Event) bool { return e.Number%2 == 0 }); len(got) != 3 ||
@@ -281,7 +302,8 @@ func TestUnknownStops(t *testing.T) {
 	raw, _ := c.Encode()
 	good, _ := b.command("toy.now", machine.None{}).Encode()
 	for name, bad := range map[string][]byte{
-		"kind": raw, "empty": {}, "noise": []byte("noise"), "more after it": append(good[:len(good):len(good)], 0),
+		"kind": raw, "empty": {}, "noise": []byte("noise"), "more after" +
+			" it": append(good[:len(good):len(good)], 0),
 		"cut": good[:len(good)-1],
 	} {
 		before := b.kv.Len()

@@ -173,11 +173,13 @@ func rulesFeature() Feature {
 			func(tx *Tx, b Activate) (None, error) {
 				meta := ReadMeta(tx)
 				if b.Version <= meta.RulesVersion {
-					return None{}, Refuse("rules_not_newer", "Rules version %d is in force; name a higher one.",
+					return None{}, Refuse("rules_not_newer",
+						"Rules version %d is in force; name a higher one.",
 						meta.RulesVersion)
 				}
 				if b.Version > NewestRules {
-					return None{}, Refuse("rules_unknown", "This program knows rules up to version %d.", NewestRules)
+					return None{}, Refuse("rules_unknown", "This program knows rules up to version %d.",
+						NewestRules)
 				}
 				meta.RulesVersion = b.Version
 				tx.set(metaKey, mustEncode(meta))

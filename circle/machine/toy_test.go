@@ -100,18 +100,27 @@ func toy() machine.Feature {
 		Name: "toy", MayRun: true,
 		Rules: []machine.Rule{
 			machine.Do("toy.set", "Set a number.", machine.Anyone, setNumber),
-			machine.Do("toy.plan", "Do steps.", machine.Anyone, func(tx *machine.Tx, p plan) (machine.None, error) {
+			machine.Do("toy.plan", "Do steps.", machine.Anyone, func(tx *machine.Tx, p plan) (machine.None,
+				error,
+			) {
 				return machine.None{}, walk(tx, p.Steps)
 			}),
-			machine.Do("toy.who", "Say who asks.", machine.Anyone, func(tx *machine.Tx, _ machine.None) (heldOld, error) {
+			machine.Do("toy.who", "Say who asks.", machine.Anyone, func(tx *machine.Tx,
+				_ machine.None,
+			) (heldOld, error) {
 				out, err := tx.Run("toy.inner", machine.None{})
 				if err != nil {
 					return heldOld{}, err
 				}
-				return heldOld{Said: tx.Caller().Actor + "," + out.(heldOld).Said + "," + tx.Caller().Actor}, nil
+				said := tx.Caller().Actor + "," + out.(heldOld).Said
+				return heldOld{Said: said + "," + tx.Caller().Actor}, nil
 			}),
 			machine.Do("toy.inner", "Only for the circle.", machine.Only(machine.ActorCircle),
-				func(tx *machine.Tx, _ machine.None) (heldOld, error) { return heldOld{Said: tx.Caller().Actor}, nil }),
+				func(tx *machine.Tx, _ machine.None) (heldOld,
+					error,
+				) {
+					return heldOld{Said: tx.Caller().Actor}, nil
+				}),
 			machine.Do("toy.plain", "A plain error.", machine.Anyone,
 				func(*machine.Tx, machine.None) (machine.None, error) {
 					return machine.None{}, errors.New("no code on it")
@@ -123,7 +132,10 @@ func toy() machine.Feature {
 			machine.Do("toy.now", "Tell the time.", machine.Anyone,
 				func(tx *machine.Tx, _ machine.None) (got, error) { return got{N: tx.Now()}, nil }),
 			machine.Do("toy.greet", "Greet, the old way.", machine.Anyone,
-				func(_ *machine.Tx, b greetOld) (heldOld, error) { return heldOld{Said: "hello " + b.Name}, nil }),
+				func(_ *machine.Tx, b greetOld) (heldOld, error) {
+					return heldOld{Said: "hello " + b.Name},
+						nil
+				}),
 			machine.Do("toy.greet", "Greet, the new way.", machine.Anyone,
 				func(_ *machine.Tx, b greetNew) (heldNew, error) {
 					return heldNew{Letters: int64(len(b.First) + len(b.Last))}, nil
@@ -132,7 +144,9 @@ func toy() machine.Feature {
 				func(*machine.Tx, machine.None) (got, error) { return got{N: 1}, nil }).From(1),
 		},
 		Views: []machine.View{
-			machine.Ask("toy.number", "Read a number.", machine.Anyone, func(rd machine.Read, name string) (int64, error) {
+			machine.Ask("toy.number", "Read a number.", machine.Anyone, func(rd machine.Read,
+				name string,
+			) (int64, error) {
 				n, _ := numbers.Get(rd, nameKey(name))
 				return n, nil
 			}),

@@ -32,7 +32,7 @@ type Found struct {
 // Invite makes a person known to the circle and readies a one-time link for their first sign-in.
 type Invite struct {
 	Name  machine.Private `cbor:"1,keyasint" json:"name" doc:"what the person likes to be called"`
-	Hats  []string        `cbor:"2,keyasint,omitempty" json:"hats,omitempty" doc:"hats to wear from the start"`
+	Hats  []string        `cbor:"2,keyasint,omitempty" json:"hats,omitempty" doc:"worn from the start"`
 	Link  machine.Hash    `cbor:"3,keyasint" json:"link" doc:"SHA-256 of the link's secret"`
 	Until int64           `cbor:"4,keyasint" json:"until" doc:"when the link ends, Unix milliseconds"`
 }
@@ -70,7 +70,7 @@ type AddPasskey struct {
 	Person string `cbor:"1,keyasint" json:"person"`
 	ID     []byte `cbor:"2,keyasint" json:"id"`
 	Name   string `cbor:"3,keyasint" json:"name" doc:"what the person calls the device"`
-	Stored []byte `cbor:"4,keyasint" json:"stored" doc:"public key and counters, as the sign-in library keeps them"`
+	Stored []byte `cbor:"4,keyasint" json:"stored" doc:"public key and counters"`
 }
 
 // RemovePasskey forgets one passkey.
@@ -81,7 +81,7 @@ type RemovePasskey struct {
 // Choose sets what a person shows of themselves.
 type Choose struct {
 	Name    machine.Private `cbor:"1,keyasint" json:"name" doc:"what you like to be called"`
-	Seen    bool            `cbor:"2,keyasint" json:"seen" doc:"other members of the circle may see your name"`
+	Seen    bool            `cbor:"2,keyasint" json:"seen" doc:"members may see your name"`
 	Journey bool            `cbor:"3,keyasint" json:"journey" doc:"coin journeys may name you"`
 }
 
@@ -89,7 +89,7 @@ type Choose struct {
 type GrantHat struct {
 	Person string `cbor:"1,keyasint" json:"person"`
 	Hat    string `cbor:"2,keyasint" json:"hat" doc:"one of the circle's hats"`
-	Until  int64  `cbor:"3,keyasint,omitempty" json:"until,omitempty" doc:"when it ends, Unix milliseconds; 0: until ended"`
+	Until  int64  `cbor:"3,keyasint,omitempty" json:"until,omitempty" doc:"Unix ms; 0: no end"`
 }
 
 // EndHat takes a hat off a person.
@@ -102,9 +102,9 @@ type EndHat struct {
 type AllowActing struct {
 	Person   string   `cbor:"1,keyasint" json:"person" doc:"who is acted for"`
 	Advocate string   `cbor:"2,keyasint" json:"advocate" doc:"who may act"`
-	Kinds    []string `cbor:"3,keyasint,omitempty" json:"kinds,omitempty" doc:"areas allowed, such as coin; none: all"`
-	Until    int64    `cbor:"4,keyasint,omitempty" json:"until,omitempty" doc:"Unix milliseconds; 0: until ended"`
-	Evidence string   `cbor:"5,keyasint,omitempty" json:"evidence,omitempty" doc:"what shows it: asked in person, LPA"`
+	Kinds    []string `cbor:"3,keyasint,omitempty" json:"kinds,omitempty" doc:"areas, such as coin"`
+	Until    int64    `cbor:"4,keyasint,omitempty" json:"until,omitempty" doc:"Unix ms; 0: no end"`
+	Evidence string   `cbor:"5,keyasint,omitempty" json:"evidence,omitempty" doc:"asked in person"`
 }
 
 // DisallowActing ends an advocate's acting for a person.
@@ -180,7 +180,10 @@ func CheckName(what, name string) error {
 	if n > MaxNameRunes {
 		return machine.Refuse("bad_text", "The %s has %d letters; at most %d fit.", what, n, MaxNameRunes)
 	}
-	if !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool {
+		return r < ' ' ||
+			r == 0x7f
+	}) {
 		return machine.Refuse("bad_text", "The %s has signs in it that cannot be shown.", what)
 	}
 	return nil

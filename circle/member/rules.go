@@ -83,7 +83,10 @@ func enter(tx *machine.Tx, b Enter) (Made, error) {
 	if p.Status == Invited {
 		p.Status, p.Joined = Active, tx.Now()
 		put(tx, p)
-		tx.Emit(machine.Event{Kind: "member.joined", Audience: []string{machine.AudienceCircle}, Subject: p.ID})
+		tx.Emit(machine.Event{
+			Kind: "member.joined", Audience: []string{machine.AudienceCircle},
+			Subject: p.ID,
+		})
 	}
 	return Made{Person: p.ID}, addSession(tx, p.ID, b.Session, b.Until)
 }
@@ -243,10 +246,14 @@ func allowActing(tx *machine.Tx, b AllowActing) (machine.None, error) {
 		return machine.None{}, machine.Refuse("too_many", "%d people act for this person already.", n)
 	}
 	actings.Put(tx, machine.Key{}.Str(b.Person).Str(b.Advocate), acting{
-		Person: b.Person, Advocate: b.Advocate, Kinds: b.Kinds, Until: b.Until, Evidence: b.Evidence, Since: tx.Now(),
+		Person: b.Person, Advocate: b.Advocate, Kinds: b.Kinds, Until: b.Until, Evidence: b.Evidence,
+		Since: tx.Now(),
 	})
 	tx.Emit(machine.Event{
-		Kind: "member.acting-allowed", Audience: []string{b.Person, b.Advocate}, Subject: b.Person, Object: b.Advocate,
+		Kind: "member.acting-allowed", Audience: []string{
+			b.Person,
+			b.Advocate,
+		}, Subject: b.Person, Object: b.Advocate,
 	})
 	return machine.None{}, nil
 }

@@ -113,7 +113,8 @@ var Reading = machine.AnyOf(Signed, machine.Only(machine.ActorOperator), node)
 
 func views() []machine.View {
 	return []machine.View{
-		machine.Ask("member.circle", "The circle: its name, place, aim and key.", machine.Anyone, aboutCircle),
+		machine.Ask("member.circle", "The circle: its name, place, aim and key.", machine.Anyone,
+			aboutCircle),
 		machine.Ask("member.list", "The members who chose to be seen.", Reading, list),
 		machine.Ask("member.me", "What this circle holds about you as a member.", Signed, me),
 		machine.Ask("member.session", "Whose session a token is.", node, whoseSession),

@@ -45,7 +45,8 @@ func newTour(t *testing.T) *tour {
 		t.Fatalf("this test needs Chromium; make deps installs it: %v", err)
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox,
-		chromedp.DisableGPU, chromedp.Flag("disable-component-update", true), chromedp.UserDataDir(t.TempDir()))
+		chromedp.DisableGPU, chromedp.Flag("disable-component-update",
+			true), chromedp.UserDataDir(t.TempDir()))
 	allocator, _ := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, cancel := chromedp.NewContext(allocator)
 	t.Cleanup(func() {
@@ -153,7 +154,8 @@ func (b *tour) enter(p *player, who string) {
 	b.expect("My coins")
 }
 
-// TestDemoInBrowser walks through the demo as Alice: her coins, the journey of the coin she kept, and a passkey
+// TestDemoInBrowser walks through the demo as Alice: her coins, the journey of the coin she kept, and a
+// passkey
 // made and used; then every page of all three circles is checked for accessibility, on a phone and at a desk.
 func TestDemoInBrowser(t *testing.T) {
 	b := newTour(t)
@@ -164,7 +166,8 @@ func TestDemoInBrowser(t *testing.T) {
 		b.expect("hub garden", "Hebden Bridge", "company", "The first beans of the year")
 		drawn, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](`
 			document.querySelectorAll("#maincontent svg").length >= 4 &&
-			[...document.querySelectorAll("#maincontent img")].some((i) => i.complete && i.naturalWidth > 0)`))
+			[...document.querySelectorAll("#maincontent img")].some((i) => i.complete &&
+				i.naturalWidth > 0)`))
 		if err != nil || !drawn {
 			t.Errorf("at %d: the journey is not drawn, or its picture does not show: %v", width, err)
 		}
@@ -177,7 +180,8 @@ func TestDemoInBrowser(t *testing.T) {
 	}{{b.demo.hb, "Farida"}, {b.demo.bh, "Irene"}, {b.demo.hub, "Hamid"}} {
 		b.enter(visit.p, visit.who)
 		for _, page := range []string{
-			"/coins", "/coins/give", "/coins/pay", "/coins/abroad", "/coins/journey", "/circle", "/circle/coordinate",
+			"/coins", "/coins/give", "/coins/pay", "/coins/abroad", "/coins/journey", "/circle",
+			"/circle/coordinate",
 			"/circle/allies", "/me",
 		} {
 			for _, width := range []int64{390, 1280} {

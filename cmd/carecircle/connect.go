@@ -85,7 +85,8 @@ func doCommand() *cobra.Command {
 		},
 	}
 	n.flags(c)
-	c.Flags().StringVar(&body, "body", "{}", "the command's body as JSON; @FILE reads a file, - standard input")
+	c.Flags().StringVar(&body, "body", "{}", "the command's body as JSON; @FILE reads a file, - standard"+
+		" input")
 	c.Flags().StringVar(&id, "id", "", "the request's id, a UUID; empty: a new one")
 	c.Flags().StringVar(&onBehalfOf, "for", "", "id of the person you act for")
 	outputFlag(c, &output)

@@ -30,7 +30,8 @@ func demoCommand() *cobra.Command {
 	var once bool
 	c := &cobra.Command{
 		Use: "demo", Short: "Run an example federation: a hub and two circles", Args: noArgs,
-		Long: "Run the hub, Hebden Bridge and Blackshaw Head as three full nodes on this machine, play invented people\n" +
+		Long: "Run the hub, Hebden Bridge and Blackshaw Head as three full nodes on this machine, play" +
+			" invented people\n" +
 			"and their coin story through the public API, and stay up for you to look around.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			log, err := newLogger(c.ErrOrStderr(), level)
@@ -163,9 +164,9 @@ func freeAddress() (string, error) {
 
 // welcome says where the pages are and how to get in as some of the people.
 func (d *demo) welcome(ctx context.Context, out io.Writer) error {
-	fmt.Fprintln(out, "\nThe three nodes are up. Each link signs one person in, once:") //nolint:errcheck // the last line tells
+	fmt.Fprintln(out, "\nThe three nodes are up. Each link signs one person in, once:") //nolint:errcheck
 	for _, p := range []*player{d.hb, d.bh, d.hub} {
-		fmt.Fprintf(out, "\n%s  %s\n", p.node.Config.Name, p.node.Origin()) //nolint:errcheck // the last line tells
+		fmt.Fprintf(out, "\n%s  %s\n", p.node.Config.Name, p.node.Origin()) //nolint:errcheck
 		for _, who := range p.circle.people {
 			if !who.shown {
 				continue
@@ -174,7 +175,7 @@ func (d *demo) welcome(ctx context.Context, out io.Writer) error {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(out, "  %-8s %-44s %s\n", who.name, who.about, link) //nolint:errcheck // the last line tells
+			fmt.Fprintf(out, "  %-8s %-44s %s\n", who.name, who.about, link) //nolint:errcheck
 		}
 	}
 	_, err := fmt.Fprintln(out, "\nStop with Ctrl-C.")

@@ -43,11 +43,14 @@ const demoAim = "Neighbours in Hebden Bridge giving and getting support on terms
 
 func hebdenBridge() demoCircle {
 	people := persons(member.HatGetting,
-		"Agnes", "Arthur", "Beryl", "Brian", "Cyril", "Daphne", "Doreen", "Edith", "Frank", "Gerald", "Gwen", "Harold",
-		"Hilda", "Ida", "Ivor", "Joyce", "Kenneth", "Leah", "Mabel", "Maurice", "Nadia", "Norah", "Omar", "Percy",
+		"Agnes", "Arthur", "Beryl", "Brian", "Cyril", "Daphne", "Doreen", "Edith", "Frank", "Gerald",
+		"Gwen", "Harold",
+		"Hilda", "Ida", "Ivor", "Joyce", "Kenneth", "Leah", "Mabel", "Maurice", "Nadia", "Norah", "Omar",
+		"Percy",
 		"Queenie", "Roy", "Sheila", "Stanley", "Thelma", "Winnie")
 	people = append(people, persons(member.HatGiving,
-		"Bex", "Callum", "Dina", "Farida", "Gareth", "Holly", "Imran", "Naomi", "Amina", "Euan", "Jodie", "Kofi", "Lorna",
+		"Bex", "Callum", "Dina", "Farida", "Gareth", "Holly", "Imran", "Naomi", "Amina", "Euan", "Jodie",
+		"Kofi", "Lorna",
 		"Marek", "Wendy", "Xavier", "Yvonne", "Zak", "Alice", "Ben", "Cathy", "Dev", "Eve", "Finn")...)
 	people = append(people, persons(member.HatArranging, "Carol", "Paul", "Simon", "Malik")...)
 	with(people, "Farida", plays(true, "Leader: coordinates, keeps the circle's decisions"))
@@ -69,10 +72,12 @@ func hebdenBridge() demoCircle {
 
 func blackshawHead() demoCircle {
 	people := persons(member.HatGetting,
-		"Alma", "Bernard", "Clara", "Desmond", "Elsie", "Fergus", "Greta", "Howard", "Irene", "Jonty", "Kitty", "Leonard",
+		"Alma", "Bernard", "Clara", "Desmond", "Elsie", "Fergus", "Greta", "Howard", "Irene", "Jonty",
+		"Kitty", "Leonard",
 		"Muriel", "Ned", "Olive", "Patrick", "Rita", "Sidney", "Una", "Vera")
 	people = append(people, persons(member.HatGiving,
-		"Orla", "Quentin", "Rhys", "Saskia", "Tariq", "Priya", "Ursula", "Gill", "Hugo", "Iris", "Jonah", "Kay", "Luca",
+		"Orla", "Quentin", "Rhys", "Saskia", "Tariq", "Priya", "Ursula", "Gill", "Hugo", "Iris", "Jonah",
+		"Kay", "Luca",
 		"Moira", "Nick")...)
 	people = append(people, persons(member.HatArranging, "Tess")...)
 	with(people, "Orla", plays(true, "Leader: coordinates, keeps the circle's decisions"))
@@ -84,7 +89,8 @@ func blackshawHead() demoCircle {
 	return demoCircle{
 		dir: "blackshaw-head", people: people, founder: "Orla",
 		config: node.Config{
-			Name: "Blackshaw Head", Place: "Blackshaw Head", Aim: "A village looking after its own, on the terms of each",
+			Name: "Blackshaw Head", Place: "Blackshaw Head", Aim: "A village looking after its own, on" +
+				" the terms of each",
 		},
 	}
 }
@@ -95,7 +101,8 @@ func hubCircle() demoCircle {
 	return demoCircle{
 		dir: "co-op", people: people, founder: "Hamid",
 		config: node.Config{
-			Name: "co-op", Place: "Calder Valley", Aim: "Joining the circles together and holding what they share",
+			Name: "co-op", Place: "Calder Valley", Aim: "Joining the circles together and holding what" +
+				" they share",
 		},
 	}
 }

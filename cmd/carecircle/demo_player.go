@@ -86,7 +86,8 @@ func (p *player) enter(ctx context.Context, who string) error {
 	var entered auth.Entered
 	p.signIns++
 	device := fmt.Sprintf("192.0.2.%d", 1+p.signIns%250) // a documentation address: everyone has a device
-	err = api.NewClient(p.base(), "").From(device).Call(ctx, http.MethodPost, "/api/v1/enter", asked, &entered)
+	err = api.NewClient(p.base(), "").From(device).Call(ctx, http.MethodPost, "/api/v1/enter", asked,
+		&entered)
 	if err != nil {
 		return fmt.Errorf("%s: sign in %s: %w", p.node.Config.Name, who, err)
 	}
@@ -138,7 +139,9 @@ func (p *player) invite(ctx context.Context, who demoPerson) error {
 }
 
 // earn records time given to the group, some days ago.
-func (p *player) earn(ctx context.Context, who string, coins int64, activity, place string, daysAgo int) error {
+func (p *player) earn(ctx context.Context, who string, coins int64, activity, place string,
+	daysAgo int,
+) error {
 	by := p.circle.founder
 	_, err := p.do(ctx, by, "earn "+who+" "+activity, "coin.earn", coin.Earn{
 		Person: p.ids[who], Minutes: coins * 60, Activity: activity, Place: place,

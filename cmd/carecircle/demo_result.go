@@ -84,7 +84,10 @@ func (p *player) books(ctx context.Context) (demoBooks, error) {
 	}
 	for _, a := range all {
 		if a.State == "in-force" {
-			out.Alliances = append(out.Alliances, demoAlliance{With: a.Name, Minutes: a.Minutes, LimitMinutes: a.LimitMinutes})
+			out.Alliances = append(out.Alliances, demoAlliance{
+				With: a.Name, Minutes: a.Minutes,
+				LimitMinutes: a.LimitMinutes,
+			})
 		}
 	}
 	return out, nil

@@ -90,16 +90,19 @@ func (d *demo) meet(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			_, err = a.do(ctx, a.circle.founder, "meet "+b.circle.dir, "exchange.meet", exchange.Meet{Card: sealed}, nil)
+			_, err = a.do(ctx, a.circle.founder, "meet "+b.circle.dir, "exchange.meet",
+				exchange.Meet{Card: sealed}, nil)
 			var refusal *machine.Error
-			if err != nil && !(errors.As(err, &refusal) && refusal.Code == "id_reused") {
+			known := errors.As(err, &refusal) && refusal.Code == "id_reused"
+			if err != nil && !known {
 				return err
 			}
 		}
 	}
 	ally := func(p, with *player, decision string) error {
 		_, err := p.do(ctx, p.circle.founder, "alliance", "exchange.ally", exchange.Ally{
-			Circle: string(with.node.Keys.CircleID()), LimitMinutes: demoLimit, ReviewOn: demoReview, Decision: decision,
+			Circle: string(with.node.Keys.CircleID()), LimitMinutes: demoLimit, ReviewOn: demoReview,
+			Decision: decision,
 		}, nil)
 		return err
 	}
@@ -188,7 +191,10 @@ func (d *demo) blackshawStory(ctx context.Context) error {
 		{"Moira", "minibus rota", "Blackshaw Head", 5},
 	} {
 		if err == nil {
-			err = p.all(ctx, []step{{e.who, "auto-gift " + e.who, "coin.autogift", coin.AutoGift{To: coin.Pool}}})
+			err = p.all(ctx, []step{{
+				e.who, "auto-gift " + e.who, "coin.autogift",
+				coin.AutoGift{To: coin.Pool},
+			}})
 		}
 		if err == nil {
 			err = p.earn(ctx, e.who, e.coins, e.what, e.place, 6)

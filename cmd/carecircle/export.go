@@ -21,14 +21,18 @@ func exportCommand() *cobra.Command {
 	var format string
 	c := &cobra.Command{
 		Use: "export", Short: "Write the coin book or the signed log", Args: noArgs,
-		Long: "Write the coin book for accounting programs (hledger, beancount, csv), or the signed log that\n" +
-			"\"carecircle verify\" checks. With --data alone the node may be stopped; with --node it is running.",
+		Long: "Write the coin book for accounting programs (hledger, beancount, csv), or the signed log" +
+			" that\n" +
+			"\"carecircle verify\" checks. With --data alone the node may be stopped; with --node it is" +
+			" running.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if !knownFormat(format) {
-				return usageError{fmt.Errorf("--format %q: choose one of %s", format, strings.Join(export.Formats, ", "))}
+				return usageError{fmt.Errorf("--format %q: choose one of %s", format,
+					strings.Join(export.Formats, ", "))}
 			}
 			if conn.url == "" && conn.data == "" {
-				return usageError{errors.New("say which node: --data DIR, or --node URL with --token-file FILE")}
+				return usageError{errors.New("say which node: --data DIR, or --node URL with --token-file" +
+					" FILE")}
 			}
 			client, err := conn.client()
 			if err != nil {
@@ -74,8 +78,10 @@ func verifyCommand() *cobra.Command {
 	var output string
 	c := &cobra.Command{
 		Use: "verify FILE ...", Short: "Check exported logs", Args: cobra.MinimumNArgs(1),
-		Long: "Check exported logs with nothing but the files: every entry unchanged and in its place, signed for by\n" +
-			"its circle; then a replay from empty that checks the books, the letters' signatures and the accounts\n" +
+		Long: "Check exported logs with nothing but the files: every entry unchanged and in its place," +
+			" signed for by\n" +
+			"its circle; then a replay from empty that checks the books, the letters' signatures and the" +
+			" accounts\n" +
 			"for other circles. Several files are also checked against each other.",
 		RunE: func(c *cobra.Command, args []string) error {
 			var logs []export.Checked
@@ -122,10 +128,12 @@ func showChecked(
 		}{logs, across})
 	}
 	for i, l := range logs {
-		fmt.Fprintf(w, "%s: %s (%s): %d commands, %d done, %d refused; %d entries in %d accounts, sum %d\n", //nolint:errcheck // below
+		//nolint:errcheck
+		fmt.Fprintf(w, "%s: %s (%s): %d commands, %d done, %d refused; %d entries in %d accounts, sum %d\n",
 			paths[i], l.Name, l.Circle, l.Commands, l.Done, l.Refused, l.Entries, l.Accounts, l.Sum)
 		for _, m := range l.Mirrors {
-			fmt.Fprintf(w, "  account of %s: %d minutes, letters agree: %t\n", m.Name, m.BookMinutes, //nolint:errcheck // below
+			//nolint:errcheck
+			fmt.Fprintf(w, "  account of %s: %d minutes, letters agree: %t\n", m.Name, m.BookMinutes,
 				m.BookMinutes == m.LetterMinutes)
 		}
 		for _, f := range l.Findings {
@@ -148,7 +156,8 @@ func logCommand() *cobra.Command {
 	var from uint64
 	var limit int
 	c := &cobra.Command{
-		Use: "show", Short: "Print logged commands of a stopped node, without their bodies' personal parts", Args: noArgs,
+		Use: "show", Short: "Print logged commands of a stopped node, without their bodies' personal" +
+			" parts", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if dir == "" {
 				return usageError{errors.New("say which node: --data DIR")}
@@ -200,8 +209,10 @@ func readEntries(n *node.Node, from uint64, limit int) ([]logged, error) {
 				return false
 			}
 			out = append(out, logged{
-				Position: position, At: time.UnixMilli(command.At).UTC().Format(time.RFC3339), Kind: command.Kind,
-				Actor: command.Actor, For: command.OnBehalfOf, ID: command.ID.String(), Bytes: len(raw), Head: head,
+				Position: position, At: time.UnixMilli(command.At).UTC().Format(time.RFC3339),
+				Kind:  command.Kind,
+				Actor: command.Actor, For: command.OnBehalfOf, ID: command.ID.String(), Bytes: len(raw),
+				Head: head,
 			})
 			return len(out) < limit
 		})

@@ -107,7 +107,10 @@ func (c *killable) addPerson(t *testing.T, code string) {
 	if err := device.Call(t.Context(), http.MethodPost, "/api/v1/enter", asked, &entered); err != nil {
 		t.Fatal(err)
 	}
-	p := killedPerson{id: made.Person, code: code, client: api.NewClient(c.base, entered.Token), minutes: dayMinutes}
+	p := killedPerson{
+		id: made.Person, code: code, client: api.NewClient(c.base, entered.Token),
+		minutes: dayMinutes,
+	}
 	c.do(t, p.client, "exchange.code", exchange.SetCode{Code: code}, nil)
 	c.do(t, c.operator, "coin.earn", coin.Earn{Person: p.id, Minutes: dayMinutes, Activity: "garden"}, nil)
 	c.people = append(c.people, p)

@@ -30,7 +30,8 @@ type payment struct {
 	want        string // settled, returned or refused
 }
 
-// TestKillNineSoak pays across two circles, each a real process on a real disk, while the processes are killed
+// TestKillNineSoak pays across two circles, each a real process on a real disk, while the processes are
+// killed
 // and started again. A client repeats each request, with its one id, until it has an answer.
 func TestKillNineSoak(t *testing.T) {
 	count, kills := 120, 12
@@ -38,14 +39,14 @@ func TestKillNineSoak(t *testing.T) {
 		count, kills = 500, 50
 	}
 	seed := uint64(time.Now().UnixNano())
-	t.Logf("%d payments, %d kills, seed %d", count, kills, seed)
+	t.Logf("%d payments, seed %d", count, seed)
 	dice := rand.New(rand.NewPCG(seed, 1))
 	both := twoAllies(t, 6)
 	all := plan(t, both, count, dice)
 	began := time.Now()
+	killed := 0
 	for k := range kills {
-		round := all[count*k/kills : count*(k+1)/kills]
-		killRound(t, both, round, dice)
+		killed += killRound(t, both, all[count*k/kills:count*(k+1)/kills], dice)
 	}
 	answered := time.Since(began)
 	waitSettled(t, both)
@@ -58,7 +59,9 @@ func TestKillNineSoak(t *testing.T) {
 			repeated++
 		}
 	}
-	t.Logf("%d requests for %d payments; %d were done before their first answer came", tries, count, repeated)
+	t.Logf("%d kills, %d requests for %d payments; %d were done before their first answer came", killed,
+		tries,
+		count, repeated)
 	if tries <= count {
 		t.Error("no request went unanswered: the kills hit nothing")
 	}
@@ -78,7 +81,10 @@ func plan(t *testing.T, both [2]*killable, count int, dice *rand.Rand) []*paymen
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := &payment{from: i % 2, payer: i / 2 % 6, payee: (i/12 + i/2) % 6, id: id.String(), want: "settled"}
+		p := &payment{
+			from: i % 2, payer: i / 2 % 6, payee: (i/12 + i/2) % 6, id: id.String(),
+			want: "settled",
+		}
 		to := both[1-p.from]
 		p.body = exchange.Pay{
 			Circle: to.id, Code: to.people[p.payee].code, Minutes: 1 + dice.Int64N(9), Activity: "a lift",
@@ -98,8 +104,8 @@ func plan(t *testing.T, both [2]*killable, count int, dice *rand.Rand) []*paymen
 	return all
 }
 
-// killRound makes some payments at once, and kills one node while they are under way.
-func killRound(t *testing.T, both [2]*killable, round []*payment, dice *rand.Rand) {
+// killRound makes some payments at once, and kills one node while they are under way. It returns how often.
+func killRound(t *testing.T, both [2]*killable, round []*payment, dice *rand.Rand) (kills int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), waitLong)
 	defer cancel()
@@ -110,7 +116,8 @@ func killRound(t *testing.T, both [2]*killable, round []*payment, dice *rand.Ran
 	for _, p := range round {
 		busy.Go(func() {
 			var err error
-			if p.told, err = untilAnswered(ctx, both[p.from].people[p.payer].client, p.id, p.body); err != nil {
+			if p.told, err = untilAnswered(ctx, both[p.from].people[p.payer].client, p.id,
+				p.body); err != nil {
 				t.Errorf("payment %s was never answered: %v", p.id, err)
 			}
 		})
@@ -118,16 +125,18 @@ func killRound(t *testing.T, both [2]*killable, round []*payment, dice *rand.Ran
 	pause(ctx, killAfter)
 	victim.kill()
 	pause(ctx, downFor)
-	node := victim.restart(t)
+	victim.restart(t)
 	if again { // and once more while it starts
 		pause(ctx, againAfter)
 		victim.kill()
-		node = victim.restart(t)
+		victim.restart(t)
+		kills++
 	}
 	busy.Wait()
 	if t.Failed() {
-		t.Fatalf("the node last started said:\n%s", node.said.String())
+		t.Fatalf("North said:\n%s\nSouth said:\n%s", both[0].node.said.String(), both[1].node.said.String())
 	}
+	return kills + 1
 }
 
 // pause lets a moment pass that no condition marks: when a kill hits is to be left to chance.
@@ -217,7 +226,8 @@ func checkPayments(t *testing.T, both [2]*killable, all []*payment) {
 		case p.want == "returned" && there:
 			t.Errorf("payment %s was returned, yet the payee's side lists %+v", p.id, got)
 		case p.want == "settled" && got != sideOf{p.want, p.body.Minutes, payee}:
-			t.Errorf("payment %s: the payee's side has %+v, want %s %d of %s", p.id, got, p.want, p.body.Minutes, payee)
+			t.Errorf("payment %s: the payee's side has %+v, want %s %d of %s", p.id, got, p.want,
+				p.body.Minutes, payee)
 		}
 		delete(out[p.from], tid)
 		delete(in[1-p.from], tid)

@@ -29,8 +29,8 @@ const (
 	exitFound   = 5 // verify found something wrong
 )
 
-const about = `carecircle runs a circle of people who give and get support: its people, its Care Coins (one coin is one
-hour freely given), and its exchange with other circles.
+const about = `carecircle runs a circle of people who give and get support: its people, its Care Coins
+(one coin is one hour freely given), and its exchange with other circles.
 
 A circle of your own:   carecircle init --data DIR ... ; carecircle serve --data DIR
 An example to look at:  carecircle demo
@@ -92,7 +92,8 @@ func newRoot() *cobra.Command {
 		return usageError{fmt.Errorf("%w; see: %s --help", err, c.CommandPath())}
 	})
 	root.AddCommand(
-		initCommand(), serveCommand(), demoCommand(), doCommand(), viewCommand(), statusCommand(), linkCommand(),
+		initCommand(), serveCommand(), demoCommand(), doCommand(), viewCommand(), statusCommand(),
+		linkCommand(),
 		exportCommand(), verifyCommand(), logCommand(), kindsTopic(), versionCommand(),
 	)
 	return root

@@ -56,7 +56,10 @@ func rowsOf(raw []byte) ([][]string, error) {
 	if err != nil {
 		return list(raw)
 	}
-	lists := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return len(fields[n]) == 0 || fields[n][0] != '[' })
+	lists := slices.DeleteFunc(slices.Clone(names), func(n string) bool {
+		return len(fields[n]) == 0 ||
+			fields[n][0] != '['
+	})
 	if len(lists) == 1 {
 		if rows, err := list(fields[lists[0]]); err == nil {
 			return rows, nil

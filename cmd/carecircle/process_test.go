@@ -155,7 +155,8 @@ func fixedPort(tb testing.TB) string {
 func initNode(tb testing.TB, dir, name string) (base string) {
 	tb.Helper()
 	http, letters := fixedPort(tb), fixedPort(tb)
-	call(tb, "init", "--data", dir, "--name", name, "--place", name, "--aim", "To test", "--founder", "Farida",
+	call(tb, "init", "--data", dir, "--name", name, "--place", name, "--aim", "To test", "--founder",
+		"Farida",
 		"--http", "127.0.0.1:"+http, "--letters", "/ip4/127.0.0.1/tcp/"+letters)
 	return "http://127.0.0.1:" + http
 }

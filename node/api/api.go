@@ -71,7 +71,8 @@ func (a *API) Routes(mux *http.ServeMux) {
 
 // Request is the body of a do.
 type Request struct {
-	ID         string          `json:"id,omitempty"`         // UUID; empty: the node draws one, and a retry is a new command
+	// UUID; empty: the node draws one, and a retry is a new command
+	ID         string          `json:"id,omitempty"`
 	OnBehalfOf string          `json:"onBehalfOf,omitempty"` // the person acted for
 	Body       json.RawMessage `json:"body,omitempty"`
 }
@@ -193,7 +194,10 @@ func (a *API) view(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), doTimeout)
 	defer cancel()
-	got, err := a.cfg.Circle.View(ctx, by, r.PathValue("name"), func(q any) error { return SetQuery(q, query) })
+	got, err := a.cfg.Circle.View(ctx, by, r.PathValue("name"), func(q any) error {
+		return SetQuery(q,
+			query)
+	})
 	if err != nil {
 		a.fail(w, "view", err)
 		return
@@ -219,7 +223,10 @@ type Kinds struct {
 func ListKinds(m *machine.Machine) Kinds {
 	out := Kinds{Commands: []Kind{}, Views: []Kind{}}
 	for _, r := range m.Rules() {
-		out.Commands = append(out.Commands, Kind{Kind: r.Kind, Who: r.Policy.Name, Doc: r.Doc, Since: r.Since})
+		out.Commands = append(out.Commands, Kind{
+			Kind: r.Kind, Who: r.Policy.Name, Doc: r.Doc,
+			Since: r.Since,
+		})
 	}
 	for _, v := range m.Views() {
 		out.Views = append(out.Views, Kind{Kind: v.Name, Who: v.Policy.Name, Doc: v.Doc})
@@ -253,7 +260,8 @@ func (a *API) write(w http.ResponseWriter, status int, v any) {
 	raw, err := json.Marshal(v)
 	if err != nil {
 		a.cfg.Log.Error("answer cannot be written as JSON", "err", err)
-		http.Error(w, `{"code":"internal","message":"The answer could not be written."}`, http.StatusInternalServerError)
+		http.Error(w, `{"code":"internal","message":"The answer could not be written."}`,
+			http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -67,6 +67,6 @@ func (a *API) send(w http.ResponseWriter, by machine.Caller, batch []machine.Eve
 			a.cfg.Log.Error("event cannot be written as JSON", "err", err)
 			return
 		}
-		fmt.Fprintf(w, "id: %d\nevent: happened\ndata: %s\n\n", e.Number, raw) //nolint:errcheck // the flush tells
+		fmt.Fprintf(w, "id: %d\nevent: happened\ndata: %s\n\n", e.Number, raw) //nolint:errcheck
 	}
 }

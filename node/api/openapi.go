@@ -21,7 +21,10 @@ func Describe(m *machine.Machine, title, version string) any {
 			"description": "Who: " + r.Policy.Name + ".", "tags": []string{feature(r.Kind)},
 			"requestBody": object{"required": true, "content": jsonContent(object{
 				"type": "object", "additionalProperties": false, "properties": object{
-					"id":         object{"type": "string", "format": "uuid", "description": "repeat it to repeat the request"},
+					"id": object{
+						"type": "string", "format": "uuid",
+						"description": "repeat it to repeat the request",
+					},
 					"onBehalfOf": object{"type": "string", "description": "the person acted for"},
 					"body":       schema(r.Body),
 				},
@@ -65,8 +68,11 @@ func jsonContent(s any) object { return object{"application/json": object{"schem
 
 func responses(s any) object {
 	return object{
-		"200":     object{"description": "done", "content": jsonContent(s)},
-		"default": object{"description": "refused", "content": jsonContent(object{"$ref": "#/components/schemas/Error"})},
+		"200": object{"description": "done", "content": jsonContent(s)},
+		"default": object{
+			"description": "refused",
+			"content":     jsonContent(object{"$ref": "#/components/schemas/Error"}),
+		},
 	}
 }
 
@@ -78,7 +84,10 @@ func parameters(query reflect.Type) []object {
 		if name == "" || name == "-" {
 			continue
 		}
-		out = append(out, object{"name": name, "in": "query", "schema": schema(f.Type), "description": f.Tag.Get("doc")})
+		out = append(out, object{
+			"name": name, "in": "query", "schema": schema(f.Type),
+			"description": f.Tag.Get("doc"),
+		})
 	}
 	return out
 }

@@ -40,7 +40,8 @@ func TestTokens(t *testing.T) {
 		}
 	}
 	b := h.browser()
-	b.cookies["carecircle-7001"] = asha // the name used over http: another port of this host could have set it
+	// the name used over http: another port of this host could have set it
+	b.cookies["carecircle-7001"] = asha
 	if got := b.send("GET", "/", nil).who(); got.Known {
 		t.Errorf("a cookie without the __Host- prefix: %+v", got)
 	}

@@ -44,7 +44,8 @@ func Write(w io.Writer, from Source, key ed25519.PrivateKey, format string) erro
 	case "log":
 		err = writeLog(buffered, from, key)
 	default:
-		return fmt.Errorf("export: there is no format %q; choose one of %s", format, strings.Join(Formats, ", "))
+		return fmt.Errorf("export: there is no format %q; choose one of %s", format, strings.Join(Formats,
+			", "))
 	}
 	if err != nil {
 		return fmt.Errorf("export %s: %w", format, err)
@@ -246,7 +247,8 @@ func (b *beancount) entry(e ledger.Entry, reason string, postings []posting) err
 		}
 	}
 	if err == nil {
-		_, err = fmt.Fprintf(b.w, "%s * %q\n  seq: %d\n  transfer: %q\n  effective: %s\n", day(e.Recorded), reason,
+		_, err = fmt.Fprintf(b.w, "%s * %q\n  seq: %d\n  transfer: %q\n  effective: %s\n", day(e.Recorded),
+			reason,
 			e.Seq, e.Transfer.ID, day(e.Effective()))
 	}
 	for _, p := range postings {
@@ -275,7 +277,8 @@ type table struct{ w *csv.Writer }
 
 func (t *table) begin(string) error {
 	return t.w.Write([]string{
-		"seq", "recorded", "effective", "op", "reason", "transfer", "account", "kind", "change_minutes", "balance_minutes",
+		"seq", "recorded", "effective", "op", "reason", "transfer", "account", "kind", "change_minutes",
+		"balance_minutes",
 	})
 }
 
@@ -284,7 +287,8 @@ func (t *table) entry(e ledger.Entry, reason string, postings []posting) error {
 		err := t.w.Write([]string{
 			strconv.FormatUint(e.Seq, 10), time.UnixMilli(e.Recorded).UTC().Format(time.RFC3339),
 			time.UnixMilli(e.Effective()).UTC().Format(time.RFC3339), e.Op.String(), reason,
-			e.Transfer.ID.String(), p.account, p.kind, strconv.FormatInt(p.change, 10), strconv.FormatInt(p.balance, 10),
+			e.Transfer.ID.String(), p.account, p.kind, strconv.FormatInt(p.change,
+				10), strconv.FormatInt(p.balance, 10),
 		})
 		if err != nil {
 			return err

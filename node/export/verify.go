@@ -186,7 +186,8 @@ func (v *verifier) ending(n int, raw []byte) {
 	}
 	switch {
 	case e.End != v.last.End || e.Head != v.last.Head:
-		v.found(n, "entry %d is missing: the end stands after entry %d of %d", v.last.End+1, v.last.End, e.End)
+		v.found(n, "entry %d is missing: the end stands after entry %d of %d", v.last.End+1, v.last.End,
+			e.End)
 	case letter.ForLog.Verify(v.key, signedPart(v.first, e), e.Signature) != nil:
 		v.found(n, "the circle's signature does not fit: header or end was changed, or the file was made by"+
 			" somebody else")
@@ -278,8 +279,10 @@ func Compare(logs []Checked) []Finding {
 			ab, okA := a.mirrorTo(b.Circle)
 			ba, okB := b.mirrorTo(a.Circle)
 			if okA && okB && ab.BookMinutes+ba.BookMinutes != 0 {
-				out = append(out, Finding{Text: fmt.Sprintf("%s holds the account of %s at %d minutes, %s the other at %d:"+
-					" letters are on the way, or the books differ", a.Name, b.Name, ab.BookMinutes, b.Name, ba.BookMinutes)})
+				out = append(out, Finding{Text: fmt.Sprintf("%s holds the account of %s at %d minutes, %s"+
+					" the other at %d:"+
+					" letters are on the way, or the books"+
+					" differ", a.Name, b.Name, ab.BookMinutes, b.Name, ba.BookMinutes)})
 			}
 		}
 	}

@@ -20,9 +20,12 @@ import (
 // The time in c is overwritten: a later command never gets an earlier one.
 func (r *Replica) Do(ctx context.Context, c machine.Command) (machine.Outcome, error) {
 	c.At = r.stamps.next(r.cfg.Now().UnixMilli())
-	raw, err := r.encode(c)
-	if err != nil {
+	if err := r.cfg.Machine.Check(c); err != nil { // stamped, for that is what must be readable in the log
 		return machine.Outcome{Kind: c.Kind, Refusal: machine.AsError(err)}, nil
+	}
+	raw, err := c.Encode()
+	if err != nil {
+		return machine.Outcome{}, fmt.Errorf("do %s: %w", c.Kind, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, doLimit)
 	defer cancel()
@@ -31,22 +34,6 @@ func (r *Replica) Do(ctx context.Context, c machine.Command) (machine.Outcome, e
 		return machine.Outcome{}, fmt.Errorf("do %s: %w", c.Kind, err)
 	}
 	return out, nil
-}
-
-// encode checks a command and returns its bytes. What cannot be read back must never enter the log: it
-// would stop every replica.
-func (r *Replica) encode(c machine.Command) ([]byte, error) {
-	if err := r.cfg.Machine.Check(c); err != nil {
-		return nil, err
-	}
-	raw, err := c.Encode()
-	if err == nil {
-		_, err = machine.DecodeCommand(raw)
-	}
-	if err != nil {
-		return nil, machine.Refuse("bad_body", "The command cannot be logged: %v.", err)
-	}
-	return raw, nil
 }
 
 // Ready returns once the circle has a leader and this replica has applied everything that was committed

@@ -308,4 +308,16 @@ func (n *node) start(t testing.TB) *Replica {
 	return r
 }
 
+// died waits until the replica has called Fatal, and returns the error it gave.
+func (n *node) died(t testing.TB) error {
+	t.Helper()
+	select {
+	case err := <-n.fatal:
+		return err
+	case <-time.After(time.Minute):
+		t.Fatal("the replica goes on")
+		return nil
+	}
+}
+
 func closeAfter(t testing.TB, r *Replica) { t.Cleanup(func() { must(t, r.Close()) }) }

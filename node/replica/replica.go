@@ -146,7 +146,6 @@ func Open(cfg Config) (*Replica, error) {
 	if fsm.seen, err = r.catchUp(); err != nil {
 		return nil, fmt.Errorf("open replica %s: %w", cfg.ID, err)
 	}
-	r.stamps.raise(machine.ReadMeta(cfg.State).At)
 	notify := make(chan bool, notifyBuffer)
 	r.raft, err = raft.NewRaft(cfg.raft(notify), fsm, r.disk, r.disk, r.snaps, cfg.Transport)
 	if err != nil {
@@ -322,4 +321,10 @@ func (r *Replica) attend(notify <-chan bool) {
 			return
 		}
 	}
+}
+
+// Alone returns the transport of a circle with one replica, which has nobody to talk to.
+func Alone(id string) raft.Transport {
+	_, transport := raft.NewInmemTransport(raft.ServerAddress(id))
+	return transport
 }
