@@ -151,7 +151,7 @@ func (n *Node) openReplica(ctx context.Context) error {
 	var err error
 	n.replica, err = replica.Open(replica.Config{
 		ID: "one", Dir: filepath.Join(n.Dir, snapshotDir), Machine: n.machine, State: n.state, Log: n.log,
-		Transport: replica.Alone("one"), Restore: n.state.restore, Logger: n.options.Log, Fatal: n.fatal,
+		Restore: n.state.restore, Logger: n.options.Log, Fatal: n.fatal,
 	})
 	if err != nil {
 		return err

@@ -322,9 +322,3 @@ func (r *Replica) attend(notify <-chan bool) {
 		}
 	}
 }
-
-// Alone returns the transport of a circle with one replica, which has nobody to talk to.
-func Alone(id string) raft.Transport {
-	_, transport := raft.NewInmemTransport(raft.ServerAddress(id))
-	return transport
-}
