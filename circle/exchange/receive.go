@@ -59,20 +59,20 @@ func receive(tx *machine.Tx, b Receive) (Received, error) {
 		return Received{}, machine.Refuse("session_void",
 			"This session was ended by a newer one. Open a new one.")
 	}
-	for _, s := range b.Records {
+	for i, s := range b.Records {
 		more, err := take(tx, peer, &p, s)
-		if err != nil {
+		if err != nil && i == 0 {
 			return Received{}, err
 		}
-		if !more {
-			break
+		if err != nil || !more {
+			break // what came before it is taken; asked again, it comes first and is refused by itself
 		}
 	}
 	pairs.Put(tx, peerKey(peer.Circle), p)
 	return Received{Held: p.Held, Frozen: p.Frozen}, nil
 }
 
-// take applies the next record of the peer's stream. A bad signature refuses the whole batch; proof of a
+// take applies the next record of the peer's stream. A bad signature refuses it; proof of a
 // broken promise freezes the pair and keeps both records; a gap stops the batch and tells how far we are.
 func take(tx *machine.Tx, peer Peer, p *pair, s letter.Signed) (more bool, err error) {
 	r, h, err := letter.Open(peer.Key, s)
@@ -84,6 +84,9 @@ func take(tx *machine.Tx, peer Peer, p *pair, s letter.Signed) (more bool, err e
 				" Update this circle.", err)
 	case err != nil:
 		return false, machine.Refuse("malformed", "A letter that cannot be opened: %v.", err)
+	case r.Kind == letter.Amend || r.Kind == letter.End: // these wait for the governance of alliances
+		return false, machine.Refuse("unknown_kind", "A letter of kind %s, which this version does not know."+
+			" Update this circle.", r.Kind)
 	case r.From != peer.Circle || string(r.To) != us.ID:
 		return false, machine.Refuse("malformed", "A letter between other circles.")
 	}
@@ -167,7 +170,7 @@ func obey(tx *machine.Tx, peer Peer, p *pair, r letter.Record, s letter.Signed) 
 		key := ref{Peer: peer.Circle, Side: payment.Payer, TID: body.TID}
 		pm, _ := payments.Get(tx, key.key())
 		return step(tx, peer, p, pm, payment.GotReject{Body: body, At: tx.Now()})
-	default: // AMEND and END wait for the governance of alliances
+	default:
 		return machine.Refuse("kind_unexpected", "a letter of kind %s", r.Kind)
 	}
 }
