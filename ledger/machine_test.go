@@ -257,6 +257,7 @@ func (m *machine) checkRecord(t *rapid.T, got Record) {
 		want = StatusHeld
 	case OpVoid:
 		want = StatusVoided
+	default:
 	}
 	if by := m.model.ender(got.ID, len(m.model.events)); by != nil {
 		closed = by.ID

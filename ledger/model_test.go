@@ -248,6 +248,7 @@ func (m *model) judge(t Transfer) (Code, string) {
 			return m.room(t.Book, m.find(of.Of).Legs, -1)
 		}
 		return m.room(t.Book, of.Legs, -1)
+	default:
 	}
 	switch {
 	case of == nil || of.Op != OpHold:

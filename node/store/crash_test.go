@@ -307,7 +307,7 @@ func childLook(dir string) error {
 	defer l.Close()
 	term, err := l.GetUint64([]byte("CurrentTerm"))
 	if first, last := l.bounds(); first != 1 || last != flippedEntries || term != 5 || err != nil {
-		return fmt.Errorf("wrong: %d to %d, term %d %v", first, last, term, err)
+		return fmt.Errorf("wrong: %d to %d, term %d %w", first, last, term, err)
 	}
 	for index := uint64(1); index <= flippedEntries; index++ {
 		var e raft.Log

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -255,8 +256,10 @@ func (s *snapReader) trailer(found totals) error {
 		return fmt.Errorf("damaged: %d rows read, %d in its trailer, or its hash is wrong: fetch it again",
 			found.rows, binary.BigEndian.Uint64(numbers))
 	}
-	if _, err := s.buf.ReadByte(); err != io.EOF {
-		return fmt.Errorf("damaged: something follows its end (%v)", err)
+	if _, err := s.buf.ReadByte(); err == nil {
+		return errors.New("damaged: something follows its end")
+	} else if !errors.Is(err, io.EOF) {
+		return fmt.Errorf("damaged: reading to its end: %w", err)
 	}
 	return nil
 }

@@ -42,7 +42,7 @@ func TestSnapshotRestore(t *testing.T) {
 	a.Set([]byte("large"), bytes.Repeat([]byte("x"), 900_000))
 	a.Commit(4000)
 	want := all(a)
-	rows, sum := a.Rows()
+	liveRows, liveSum := a.Rows()
 	snap, err := a.Snapshot()
 	must(t, err)
 	fillState(a, "later", 100) // not seen by the snapshot
@@ -50,7 +50,8 @@ func TestSnapshotRestore(t *testing.T) {
 	var stream bytes.Buffer
 	_, err = snap.WriteTo(&stream)
 	must(t, err)
-	if rows, sum = snap.Rows(); snap.Applied() != 4000 || rows != 3002 {
+	rows, sum := snap.Rows()
+	if snap.Applied() != 4000 || rows != 3002 || rows != liveRows || sum != liveSum {
 		t.Fatalf("snapshot of %d rows at %d", rows, snap.Applied())
 	}
 	snap.Close()
@@ -270,9 +271,12 @@ func TestBind(t *testing.T) {
 	must(t, start("s1", "l1", "n1", true))
 	must(t, start("s2", "l2", "n2", false))
 	for _, c := range []struct{ state, log, snaps, want string }{
-		{"s1", "l1", "n2", "different nodes"}, {"s1", "l2", "n1", "different nodes"},
-		{"s2", "l1", "n1", "different nodes"}, {"s1", "l1", "wiped", "no id"},
-		{"s1", "wiped-l", "n1", "no id"}, {"wiped-s", "l1", "n1", "no id"},
+		{"s1", "l1", "n2", "different nodes"},
+		{"s1", "l2", "n1", "different nodes"},
+		{"s2", "l1", "n1", "different nodes"},
+		{"s1", "l1", "wiped", "no id"},
+		{"s1", "wiped-l", "n1", "no id"},
+		{"wiped-s", "l1", "n1", "no id"},
 		{"wiped-s", "wiped-l", "n1", "no id"},
 	} {
 		err := start(c.state, c.log, c.snaps, false)

@@ -98,7 +98,7 @@ func OpenState(cfg StateConfig) (*State, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open state: %w", err)
 	}
-	defer guard.Close() // opened for its lock only
+	defer guard.Close() //nolint:errcheck // opened for its lock only
 	if err := finishRestore(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("open state: %w", err)
 	}

@@ -150,6 +150,9 @@ func open(opt badger.Options) (_ *badger.DB, err error) {
 	if err := checkSpace(opt.Dir, minFreeBytes); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
+	if err := removeUnborn(opt.Dir); err != nil {
+		return nil, fmt.Errorf("open store %s: remove empty files: %w", opt.Dir, err)
+	}
 	defer func() {
 		if p := recover(); p != nil { // Badger asserts where it finds damage
 			err = openError(opt.Dir, fmt.Errorf("badger: %v", p))
@@ -163,6 +166,28 @@ func open(opt badger.Options) (_ *badger.DB, err error) {
 		return nil, errors.Join(openError(opt.Dir, err), db.Close())
 	}
 	return db, nil
+}
+
+// removeUnborn removes write-ahead files without a byte in them. A kill between Badger's making such a file and
+// its giving it a size leaves one, and Badger then refuses to open: "Create a new file". Nothing was ever
+// written there. Where the directory is in use it touches nothing; Badger will say so.
+func removeUnborn(dir string) error {
+	lock, err := lockPath(dir, os.O_RDONLY)
+	if err != nil {
+		return nil //nolint:nilerr // in use: those files are alive
+	}
+	files, err := os.ReadDir(dir)
+	for _, f := range files {
+		ext := filepath.Ext(f.Name())
+		if err != nil || ext != ".mem" && ext != ".vlog" {
+			continue
+		}
+		var info os.FileInfo
+		if info, err = f.Info(); err == nil && info.Size() == 0 {
+			err = os.Remove(filepath.Join(dir, f.Name()))
+		}
+	}
+	return errors.Join(err, lock.Close())
 }
 
 // checkTables reads all tables and compares their checksums. Badger would do this while it opens, but it
