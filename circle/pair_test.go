@@ -95,10 +95,8 @@ func (d *duo) open(t *rapid.T) {
 	i := d.side(t)
 	from, to := d.towns[i], d.towns[1-i]
 	nonce := courier.Nonce(from.fresh())
-	if out := to.send(to.command(peerCaller(from), "exchange.session", exchange.Session{
-		Nx: nonce,
-		Ny: nonce,
-	})); out.Refusal != nil {
+	session := exchange.Session{Nx: nonce, Ny: nonce}
+	if out := to.send(to.command(peerCaller(from), "exchange.session", session)); out.Refusal != nil {
 		t.Fatalf("session: %v", out.Refusal)
 	}
 	d.sessions[i] = append(d.sessions[i], nonce)
@@ -129,10 +127,8 @@ func (d *duo) batch(t *rapid.T) {
 		records = append(records, records[rapid.IntRange(0, len(records)-1).Draw(t, "which")])
 	}
 	nonce := d.sessions[i][which]
-	out := to.send(to.command(peerCaller(from), "exchange.receive", exchange.Receive{
-		Nx: nonce, Ny: nonce,
-		Records: records,
-	}))
+	batch := exchange.Receive{Nx: nonce, Ny: nonce, Records: records}
+	out := to.send(to.command(peerCaller(from), "exchange.receive", batch))
 	if void := out.Refusal != nil && out.Refusal.Code == "session_void"; void != (which != newest) {
 		t.Fatalf("session %d of %d: %+v", which, newest, out.Refusal)
 	}
@@ -206,13 +202,13 @@ func (d *duo) check(t tester) {
 			}
 		}
 		if a := d.account(i); a.HeldIn != held || a.HeldOut != 0 {
-			t.Fatalf("%s: %d held for %s, payments on their way are %d", d.towns[i].name, a.HeldIn, a.ID,
-				held)
+			t.Fatalf("%s: %d held for %s, payments on their way are %d",
+				d.towns[i].name, a.HeldIn, a.ID, held)
 		}
 	}
 	if sum := d.account(0).Posted + d.account(1).Posted; sum != -lag {
-		t.Fatalf("the two accounts are %d and %d apart from %d in flight", d.account(0).Posted,
-			d.account(1).Posted, lag)
+		t.Fatalf("the two accounts are %d and %d apart from %d in flight",
+			d.account(0).Posted, d.account(1).Posted, lag)
 	}
 }
 
@@ -232,8 +228,8 @@ func (d *duo) rest(t tester) {
 				t.Fatalf("payment %s is never decided", id)
 			}
 		}
-		for _, a := range view[exchange.Alliances](d.towns[i], "operator", "exchange.alliances",
-			nil).Alliances {
+		all := view[exchange.Alliances](d.towns[i], "operator", "exchange.alliances", nil)
+		for _, a := range all.Alliances {
 			if a.Waiting != 0 || a.HeldMinutes != 0 || a.State != "in-force" {
 				t.Fatalf("%s at rest: %+v", d.towns[i].name, a)
 			}
@@ -274,8 +270,7 @@ func TestBatchOfEveryLetter(t *testing.T) {
 	from, to := d.towns[0], d.towns[1]
 	for i := range courier.MaxBatchRecords {
 		from.must("Alice", "exchange.pay", exchange.Pay{
-			Circle: string(to.id), Code: "IRENE222",
-			Minutes: int64(1 + i%2),
+			Circle: string(to.id), Code: "IRENE222", Minutes: int64(1 + i%2),
 		})
 	}
 	nonce := courier.Nonce{1}
@@ -285,10 +280,8 @@ func TestBatchOfEveryLetter(t *testing.T) {
 	for _, raw := range stream[len(stream)-courier.MaxBatchRecords:] {
 		records = append(records, letter.Sign(from.key, raw))
 	}
-	out := to.send(to.command(peerCaller(from), "exchange.receive", exchange.Receive{
-		Nx: nonce, Ny: nonce,
-		Records: records,
-	}))
+	batch := exchange.Receive{Nx: nonce, Ny: nonce, Records: records}
+	out := to.send(to.command(peerCaller(from), "exchange.receive", batch))
 	if out.Refusal != nil || len(out.Events) != courier.MaxBatchRecords {
 		t.Fatalf("%v, %d events", out.Refusal, len(out.Events))
 	}

@@ -49,11 +49,20 @@ func newPrivate(t *testing.T) *private {
 	pair := &story{t: t, towns: []*town{hb, bh}}
 	pair.allyBy(hb, bh, 600)
 	hb.must("Sef", "member.choose", member.Choose{Name: machine.Text("", "Sef"), Seen: true, Journey: true})
-	una := hb.people["Una"]
+	p := &private{hb: hb}
+	p.live(bh)
+	settle(t, hb, bh)
+	p.endUp()
+	p.readers, p.canaries = p.everyReader(), p.laws()
+	return p
+}
+
+// live does everything of Una's that leaves a trace, with a canary in every place that could show.
+func (p *private) live(bh *town) {
+	hb, una := p.hb, p.hb.people["Una"]
 	hb.must("Farida", "coin.place", coin.AddPlace{Place: "hall", Name: "Village hall"})
 	hb.must("Una", "member.acting-allow", member.AllowActing{
-		Person: una, Advocate: hb.people["Ben"],
-		Evidence: "CANARY-EVIDENCE",
+		Person: una, Advocate: hb.people["Ben"], Evidence: "CANARY-EVIDENCE",
 	})
 	hb.must("node", "member.passkey-add", member.AddPasskey{
 		Person: una, ID: []byte("key"), Name: "CANARY-DEVICE", Stored: []byte("CANARY-STORED"),
@@ -66,12 +75,9 @@ func newPrivate(t *testing.T) *private {
 	give := func(to, note, alt string) machine.ID {
 		return hb.must("Una", "coin.give", coin.Give{
 			To: to, Minutes: 120, Note: machine.Text("", note),
-			Picture: &coin.Picture{
-				Data: []byte("\xff\xd8\xff"), Alt: alt,
-			},
+			Picture: &coin.Picture{Data: []byte("\xff\xd8\xff"), Alt: alt},
 		}).Result.(coin.Moved).Transfer
 	}
-	p := &private{hb: hb}
 	p.gift = give(hb.people["Sef"], "CANARY-GIFT", "CANARY-ALT")
 	give("pool", "CANARY-POOLGIFT", "CANARY-POOLALT")
 	hb.must("Una", "coin.pay", coin.Pay{
@@ -79,20 +85,28 @@ func newPrivate(t *testing.T) *private {
 	})
 	wrong := hb.must("Una", "coin.pay", coin.Pay{To: hb.people["Sef"], Minutes: 60, Activity: "company"})
 	hb.must("Farida", "coin.reverse", coin.Reverse{
-		Transfer: wrong.Result.(coin.Moved).Transfer,
-		Why:      "CANARY-REVERSED",
+		Transfer: wrong.Result.(coin.Moved).Transfer, Why: "CANARY-REVERSED",
 	})
 	hb.must("Una", "exchange.pay", exchange.Pay{
-		Circle: string(bh.id), Code: "IRENE222", Minutes: 60, Activity: "CANARY-ABROAD",
-		Note: machine.Text("", "CANARY-ABROADNOTE"),
+		Circle: string(bh.id), Code: "IRENE222", Minutes: 60,
+		Activity: "CANARY-ABROAD", Note: machine.Text("", "CANARY-ABROADNOTE"),
 	})
-	settle(t, hb, bh)
+}
+
+// endUp is what comes after the letters: the coins travel on, and Una's account is stopped.
+func (p *private) endUp() {
+	hb, una := p.hb, p.hb.people["Una"]
 	// The coins of the undone act go on to Alice, and those of the gifts to her and to everybody's hall.
 	hb.must("Una", "coin.pay", coin.Pay{To: hb.people["Alice"], Minutes: 240, Activity: "errands"})
 	hb.must("Sef", "coin.pay", coin.Pay{To: hb.people["Alice"], Minutes: 60, Activity: "errands"})
 	hb.must("Alice", "coin.give", coin.Give{To: "place/hall", Minutes: 30})
 	hb.must("Farida", "coin.freeze", coin.Freeze{Account: una, Frozen: true, Why: "CANARY-FROZEN"})
-	p.readers = []reader{
+}
+
+// everyReader is everyone who may ask, from a stranger to Una herself.
+func (p *private) everyReader() []reader {
+	hb, una := p.hb, p.hb.people["Una"]
+	return []reader{
 		{"stranger", "pnobody", ""},
 		{"invited", hb.people["Zed"], ""},
 		{"member", hb.people["Alice"], ""},
@@ -101,18 +115,20 @@ func newPrivate(t *testing.T) *private {
 		{"advocate for una", hb.people["Ben"], una},
 		{"advocate", hb.people["Ben"], ""},
 		{"coordinator", hb.people["Farida"], ""},
-		{
-			"operator",
-			"operator", "",
-		},
+		{"operator", "operator", ""},
 		{"node", "node", ""},
-		{"peer", machine.PeerActor(string(bh.id)), ""},
+		{"peer", machine.PeerActor(bhID(hb)), ""},
 		{"member for una", hb.people["Alice"], una},
 		{"operator for una", "operator", una},
 	}
+}
+
+// laws says of each canary who may see it.
+func (p *private) laws() []canary {
+	una := p.hb.people["Una"]
 	own := []string{"una", "advocate for una"}
 	all := append([]string{"receiver"}, own...)
-	p.canaries = []canary{
+	return []canary{
 		{"name", "CANARY-UNA", append([]string{"advocate", "coordinator", "operator", "node"}, own...)},
 		{"device", "CANARY-DEVICE", []string{"una"}},
 		{"stored passkey", base64.StdEncoding.EncodeToString([]byte("CANARY-STORED")), []string{"node"}},
@@ -132,7 +148,6 @@ func newPrivate(t *testing.T) *private {
 		{"session", secret("una's").String(), []string{"una"}},
 		{"id", una, append([]string{"advocate", "coordinator", "operator", "node"}, own...)},
 	}
-	return p
 }
 
 // allyBy makes two towns allies.
@@ -187,18 +202,16 @@ func (p *private) queries() []query {
 
 func bhID(hb *town) string { return string(exchange.Peers(hb.kv)[0].Circle) }
 
-// TestWhoSeesWhat asks every view as every kind of reader. The laws are in newPrivate; the whole matrix is in
-// testdata/privacy.golden, to be read when it changes.
+// TestWhoSeesWhat asks every view as every kind of reader. The laws are in private.laws; the whole matrix
+// is in testdata/privacy.golden, to be read when it changes.
 func TestWhoSeesWhat(t *testing.T) {
 	p := newPrivate(t)
 	var lines []string
 	for _, q := range p.queries() {
 		lines = append(lines, strings.TrimSpace(q.view+" "+q.words))
 		for _, r := range p.readers {
-			rd := machine.Read{Reader: p.hb.kv, Caller: machine.Caller{
-				Actor:      r.actor,
-				OnBehalfOf: r.behalf,
-			}, Now: p.hb.now}
+			by := machine.Caller{Actor: r.actor, OnBehalfOf: r.behalf}
+			rd := machine.Read{Reader: p.hb.kv, Caller: by, Now: p.hb.now}
 			lines = append(lines, fmt.Sprintf("  %-17s %s", r.name, p.ask(t, q, r, rd)))
 		}
 	}
@@ -217,8 +230,8 @@ func TestWhoSeesWhat(t *testing.T) {
 		was := strings.Split(string(want), "\n")
 		for i, line := range strings.Split(text, "\n") {
 			if i >= len(was) || was[i] != line {
-				t.Fatalf("who sees what has changed, from line %d on:\n%s\nif that is meant, run with"+
-					" -update", i+1, line)
+				t.Fatalf("who sees what has changed, from line %d on:\n%s\n"+
+					"if that is meant, run with -update", i+1, line)
 			}
 		}
 		t.Fatal("who sees what has changed: lines are gone")
@@ -250,8 +263,8 @@ func (p *private) ask(t *testing.T, q query, r reader, rd machine.Read) string {
 		}
 		shows = append(shows, c.name)
 		if c.readers != nil && !slices.Contains(c.readers, r.name) {
-			t.Errorf("%s %s shows %s the %s of somebody who chose not to be seen", q.view, q.words, r.name,
-				c.name)
+			t.Errorf("%s %s shows %s the %s of somebody who chose not to be seen",
+				q.view, q.words, r.name, c.name)
 		}
 	}
 	if len(shows) == 0 {
@@ -269,15 +282,14 @@ func TestNoEventCarriesAName(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, word := range []string{
-			"CANARY-UNA", "CANARY-PAYNOTE", "CANARY-GIFT", "UNAUNA22",
-			"CANARY-EVIDENCE", "CANARY-STORED",
+			"CANARY-UNA", "CANARY-PAYNOTE", "CANARY-GIFT", "UNAUNA22", "CANARY-EVIDENCE", "CANARY-STORED",
 		} {
 			if strings.Contains(string(raw), word) {
 				t.Errorf("event %s carries %s", raw, word)
 			}
 		}
-		if slices.Contains(e.Audience, machine.AudienceCircle) && strings.Contains(string(raw),
-			"CANARY-FROZEN") {
+		toAll := slices.Contains(e.Audience, machine.AudienceCircle)
+		if toAll && strings.Contains(string(raw), "CANARY-FROZEN") {
 			t.Errorf("the whole circle hears why: %s", raw)
 		}
 	}

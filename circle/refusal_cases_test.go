@@ -24,7 +24,8 @@ func refusalCases(s *stage) map[string]kindCase {
 		},
 	}
 	for _, part := range []map[string]kindCase{
-		personCases(s), signInCases(s), coinCases(s), movingCases(s), exchangeCases(s), letterCases(s),
+		joiningCases(s), hatCases(s), sessionCases(s), passkeyCases(s), coinRuleCases(s), coinActCases(s),
+		earnCases(s), payCases(s), giveCases(s), exchangeCases(s), letterCases(s),
 	} {
 		for kind, c := range part {
 			all[kind] = c
@@ -33,13 +34,12 @@ func refusalCases(s *stage) map[string]kindCase {
 	return all
 }
 
-func personCases(s *stage) map[string]kindCase {
-	p, now := s.hb.people, s.hb.now
+func joiningCases(s *stage) map[string]kindCase {
+	now := s.hb.now
 	long := strings.Repeat("n", member.MaxNameRunes+1)
 	found := member.Found{
-		Circle: string(s.hb.id), Key: []byte("key"), Name: "Hebden Bridge", Place: "Hebden" +
-			" Bridge", Aim: "care",
-		Founder: machine.Text("", "Farida"),
+		Circle: string(s.hb.id), Key: []byte("key"), Name: "Hebden Bridge", Place: "Hebden Bridge",
+		Aim: "care", Founder: machine.Text("", "Farida"),
 	}
 	noName, noKey, noAim, longName, noFounder := found, found, found, found, found
 	noName.Name, noKey.Key, noAim.Aim, longName.Place = "", nil, "", long
@@ -51,9 +51,7 @@ func personCases(s *stage) map[string]kindCase {
 	}
 	noLink := invite(name("Zoe"), "new", now+day)
 	noLink.Link = machine.Hash{}
-	allow := func(person, advocate string) member.AllowActing {
-		return member.AllowActing{Person: p[person], Advocate: p[advocate]}
-	}
+	manyHats := strings.Fields(strings.Repeat("coordinator ", 13))
 	return map[string]kindCase{
 		"member.found": {empty: true, good: asked{by: "operator", body: found}, refused: []asked{
 			{"operator", "", found, "already_founded"},
@@ -77,11 +75,7 @@ func personCases(s *stage) map[string]kindCase {
 				{"Farida", "", invite(name("Zoe"), "new", now), "bad_time"},
 				{"Farida", "", invite(name("Zoe"), "new", now+31*day), "bad_time"},
 				{"Farida", "", invite(name("Zoe"), "new", now+day, "wizard"), "hat_unknown"},
-				{
-					"Farida", "",
-					invite(name("Zoe"), "new", now+day, strings.Fields(strings.Repeat("coordinator ",
-						13))...), "too_many",
-				},
+				{"Farida", "", invite(name("Zoe"), "new", now+day, manyHats...), "too_many"},
 				{"Farida", "", noLink, "link_missing"},
 			},
 		},
@@ -94,20 +88,28 @@ func personCases(s *stage) map[string]kindCase {
 				{"Ben", "Norah", member.Choose{Name: name("Queen Norah")}, "may_not_act"},
 			},
 		},
-		"member.hat-grant": {good: asked{by: "Farida", body: member.GrantHat{
-			Person: p["Alice"],
-			Hat:    "coordinator",
-		}}, refused: []asked{
-			{"Alice", "", member.GrantHat{Person: p["Alice"], Hat: "coordinator"}, "hat_missing"},
+	}
+}
+
+func hatCases(s *stage) map[string]kindCase {
+	p := s.hb.people
+	coordinator := member.GrantHat{Person: p["Alice"], Hat: "coordinator"}
+	secretary := member.EndHat{Person: p["Farida"], Hat: "secretary"}
+	allow := func(person, advocate string) member.AllowActing {
+		return member.AllowActing{Person: p[person], Advocate: p[advocate]}
+	}
+	longEvidence := allow("Alice", "Ben")
+	longEvidence.Evidence = strings.Repeat("e", 500)
+	benForNorah := member.DisallowActing{Person: p["Norah"], Advocate: p["Ben"]}
+	return map[string]kindCase{
+		"member.hat-grant": {good: asked{by: "Farida", body: coordinator}, refused: []asked{
+			{"Alice", "", coordinator, "hat_missing"},
 			{"Farida", "", member.GrantHat{Person: p["Alice"], Hat: "wizard"}, "hat_unknown"},
 			{"Farida", "", member.GrantHat{Person: "pnobody", Hat: "coordinator"}, "person_unknown"},
 			{"Farida", "", member.GrantHat{Person: p["Alice"], Hat: "coordinator", Until: 1}, "bad_time"},
 		}},
-		"member.hat-end": {good: asked{by: "Farida", body: member.EndHat{
-			Person: p["Farida"],
-			Hat:    "secretary",
-		}}, refused: []asked{
-			{"Alice", "", member.EndHat{Person: p["Farida"], Hat: "secretary"}, "hat_missing"},
+		"member.hat-end": {good: asked{by: "Farida", body: secretary}, refused: []asked{
+			{"Alice", "", secretary, "hat_missing"},
 			{"Farida", "", member.EndHat{Person: p["Alice"], Hat: "secretary"}, "hat_missing"},
 			{"Farida", "", member.EndHat{Person: "pnobody", Hat: "secretary"}, "person_unknown"},
 		}},
@@ -116,22 +118,16 @@ func personCases(s *stage) map[string]kindCase {
 			{"Ben", "Norah", allow("Norah", "Dev"), "may_not_act"},
 			{"Alice", "", allow("Alice", "Alice"), "acting_for_self"},
 			{"Alice", "", allow("Alice", "nobody"), "person_unknown"},
-			{"Alice", "", member.AllowActing{
-				Person: p["Alice"], Advocate: p["Ben"],
-				Evidence: strings.Repeat("e", 500),
-			}, "bad_text"},
+			{"Alice", "", longEvidence, "bad_text"},
 		}},
-		"member.acting-end": {good: asked{by: "Ben", body: member.DisallowActing{
-			Person:   p["Norah"],
-			Advocate: p["Ben"],
-		}}, refused: []asked{
-			{"Alice", "", member.DisallowActing{Person: p["Norah"], Advocate: p["Ben"]}, "hat_missing"},
+		"member.acting-end": {good: asked{by: "Ben", body: benForNorah}, refused: []asked{
+			{"Alice", "", benForNorah, "hat_missing"},
 			{"Alice", "", member.DisallowActing{Person: p["Alice"], Advocate: p["Ben"]}, "may_not_act"},
 		}},
 	}
 }
 
-func signInCases(s *stage) map[string]kindCase {
+func sessionCases(s *stage) map[string]kindCase {
 	p, now := s.hb.people, s.hb.now
 	link := func(person, label string, until int64) member.Link {
 		return member.Link{Person: person, Link: secret(label), Until: until}
@@ -141,15 +137,9 @@ func signInCases(s *stage) map[string]kindCase {
 	}
 	signin := func(person, key, session string, until int64) member.OpenSession {
 		return member.OpenSession{
-			Person: p[person], Passkey: []byte(key), Session: secret(session),
-			Until: until,
+			Person: p[person], Passkey: []byte(key), Session: secret(session), Until: until,
 		}
 	}
-	passkey := func(person, id, name string) member.AddPasskey {
-		return member.AddPasskey{Person: person, ID: []byte(id), Name: name, Stored: []byte("stored")}
-	}
-	big := passkey(p["Alice"], "new", "telephone")
-	big.Stored = make([]byte, 9<<10)
 	return map[string]kindCase{
 		"member.link": {good: asked{by: "Farida", body: link(p["Alice"], "new", now+day)}, refused: []asked{
 			{"Alice", "", link(p["Alice"], "new", now+day), "hat_missing"},
@@ -184,6 +174,17 @@ func signInCases(s *stage) map[string]kindCase {
 				{"Ben", "", member.CloseSession{Session: secret("alice's")}, "not_allowed"},
 			},
 		},
+	}
+}
+
+func passkeyCases(s *stage) map[string]kindCase {
+	p := s.hb.people
+	passkey := func(person, id, name string) member.AddPasskey {
+		return member.AddPasskey{Person: person, ID: []byte(id), Name: name, Stored: []byte("stored")}
+	}
+	big := passkey(p["Alice"], "new", "telephone")
+	big.Stored = make([]byte, 9<<10)
+	return map[string]kindCase{
 		"member.passkey-add": {
 			good: asked{by: "node", body: passkey(p["Alice"], "new", "telephone")},
 			refused: []asked{
@@ -206,22 +207,18 @@ func signInCases(s *stage) map[string]kindCase {
 	}
 }
 
-func coinCases(s *stage) map[string]kindCase {
+func coinRuleCases(s *stage) map[string]kindCase {
 	p := s.hb.people
 	policy := func(floor, welcome, day int64, review string) coin.SetPolicy {
 		return coin.SetPolicy{
-			FloorMinutes: floor, WelcomeMinutes: welcome, EarnDayMinutes: day,
-			ReviewOn: review,
+			FloorMinutes: floor, WelcomeMinutes: welcome, EarnDayMinutes: day, ReviewOn: review,
 		}
 	}
 	longDecision := policy(-60, 0, 60, "2026-09-30")
 	longDecision.Decision = strings.Repeat("d", 200)
 	place := func(id, name string) coin.AddPlace { return coin.AddPlace{Place: id, Name: name} }
 	freeze := func(account, why string) coin.Freeze {
-		return coin.Freeze{
-			Account: account, Frozen: true,
-			Why: why,
-		}
+		return coin.Freeze{Account: account, Frozen: true, Why: why}
 	}
 	return map[string]kindCase{
 		"coin.policy": {good: asked{by: "Farida", body: policy(-60, 0, 60, "2026-09-30")}, refused: []asked{
@@ -253,6 +250,12 @@ func coinCases(s *stage) map[string]kindCase {
 			{"Farida", "", freeze("a\x00b", "to look"), "account_unknown"},
 			{"Farida", "", freeze(p["Alice"], " "), "name_missing"},
 		}},
+	}
+}
+
+func coinActCases(s *stage) map[string]kindCase {
+	p := s.hb.people
+	return map[string]kindCase{
 		"coin.reverse": {
 			good: asked{by: "Farida", body: coin.Reverse{Transfer: s.earned, Why: "twice"}},
 			refused: []asked{
@@ -280,31 +283,11 @@ func coinCases(s *stage) map[string]kindCase {
 	}
 }
 
-func movingCases(s *stage) map[string]kindCase {
+func earnCases(s *stage) map[string]kindCase {
 	p, now := s.hb.people, s.hb.now
 	earn := func(person string, minutes int64, activity string, on int64) coin.Earn {
 		return coin.Earn{Person: person, Minutes: minutes, Activity: activity, On: on}
 	}
-	long := strings.Repeat("n", coin.MaxNoteRunes+1)
-	pay := func(to string, minutes int64, activity, note string) coin.Pay {
-		return coin.Pay{To: to, Minutes: minutes, Activity: activity, Note: machine.Text("", note)}
-	}
-	sealedPay := pay(p["Ben"], 60, "company", "")
-	sealedPay.Note = machine.Private{Scheme: 3, Data: make([]byte, 100<<10)}
-	give := func(to string, minutes int64, note string, picture []byte) coin.Give {
-		g := coin.Give{To: to, Minutes: minutes, Note: machine.Text("", note)}
-		if picture != nil {
-			g.Picture = &coin.Picture{Data: picture, Alt: "beans"}
-		}
-		return g
-	}
-	jpeg, png := []byte("\xff\xd8\xff"), []byte("\x89PNG\r\n\x1a\n")
-	fromBen := give("pool", 60, "", nil)
-	fromBen.From = p["Ben"]
-	longAlt := give("pool", 60, "", png)
-	longAlt.Picture.Alt = strings.Repeat("a", 1000)
-	sealedGive := give("pool", 60, "", nil)
-	sealedGive.Note = sealedPay.Note
 	return map[string]kindCase{
 		"coin.earn": {good: asked{by: "Farida", body: earn(p["Ben"], 60, "garden", 0)}, refused: []asked{
 			{"Ben", "", earn(p["Ben"], 60, "garden", 0), "hat_missing"},
@@ -325,8 +308,20 @@ func movingCases(s *stage) map[string]kindCase {
 			{"Farida", "", earn(p["Ben"], 60, "garden", now+day), "bad_time"},
 			{"Farida", "", earn(p["Ben"], 60, "garden", -1), "bad_time"},
 		}},
-		"coin.pay": {good: asked{by: "Ben", behalf: "Norah", body: pay(p["Alice"], 60, "company",
-			"thanks")}, refused: []asked{
+	}
+}
+
+func payCases(s *stage) map[string]kindCase {
+	p := s.hb.people
+	pay := func(to string, minutes int64, activity, note string) coin.Pay {
+		return coin.Pay{To: to, Minutes: minutes, Activity: activity, Note: machine.Text("", note)}
+	}
+	thanks := pay(p["Alice"], 60, "company", "thanks")
+	long := strings.Repeat("n", coin.MaxNoteRunes+1)
+	sealed := pay(p["Ben"], 60, "company", "")
+	sealed.Note = machine.Private{Scheme: 3, Data: make([]byte, 100<<10)}
+	return map[string]kindCase{
+		"coin.pay": {good: asked{by: "Ben", behalf: "Norah", body: thanks}, refused: []asked{
 			{"Alice", "", pay(p["Alice"], 60, "company", ""), "to_self"},
 			{"Ben", "Norah", pay(p["Norah"], 60, "company", ""), "to_self"},
 			{"Alice", "Norah", pay(p["Alice"], 60, "company", ""), "may_not_act"},
@@ -341,9 +336,31 @@ func movingCases(s *stage) map[string]kindCase {
 			{"Alice", "", pay(p["Ben"], 100_001, "company", ""), "bad_amount"},
 			{"Alice", "", pay(p["Ben"], 60, "", ""), "name_missing"},
 			{"Alice", "", pay(p["Ben"], 60, "company", long), "bad_text"},
-			{"Alice", "", sealedPay, "bad_text"},
+			{"Alice", "", sealed, "bad_text"},
 			{"operator", "", pay(p["Ben"], 60, "company", ""), "not_a_member"},
 		}},
+	}
+}
+
+func giveCases(s *stage) map[string]kindCase {
+	p := s.hb.people
+	give := func(to string, minutes int64, note string, picture []byte) coin.Give {
+		g := coin.Give{To: to, Minutes: minutes, Note: machine.Text("", note)}
+		if picture != nil {
+			g.Picture = &coin.Picture{Data: picture, Alt: "beans"}
+		}
+		return g
+	}
+	long := strings.Repeat("n", coin.MaxNoteRunes+1)
+	jpeg, png := []byte("\xff\xd8\xff"), []byte("\x89PNG\r\n\x1a\n")
+	huge := append(png, make([]byte, coin.MaxPictureBytes)...)
+	fromBen := give("pool", 60, "", nil)
+	fromBen.From = p["Ben"]
+	longAlt := give("pool", 60, "", png)
+	longAlt.Picture.Alt = strings.Repeat("a", 1000)
+	sealed := give("pool", 60, "", nil)
+	sealed.Note = machine.Private{Scheme: 3, Data: make([]byte, 100<<10)}
+	return map[string]kindCase{
 		"coin.give": {good: asked{by: "Alice", body: give(p["Ben"], 60, "for you", jpeg)}, refused: []asked{
 			{"Alice", "", give(p["Alice"], 60, "", nil), "to_self"},
 			{"Alice", "", give("", 60, "", nil), "to_nobody"},
@@ -359,13 +376,10 @@ func movingCases(s *stage) map[string]kindCase {
 			{"Alice", "", give("pool", 60, "", []byte("GIF89a")), "bad_picture"},
 			{"Alice", "", give("pool", 60, "", []byte("<svg onload=alert(1)>")), "bad_picture"},
 			{"Alice", "", give("pool", 60, "", []byte{}), "bad_picture"},
-			{
-				"Alice", "", give("pool", 60, "", append(png, make([]byte, coin.MaxPictureBytes)...)),
-				"too_large",
-			},
+			{"Alice", "", give("pool", 60, "", huge), "too_large"},
 			{"Alice", "", longAlt, "bad_text"},
 			{"Alice", "", fromBen, "not_allowed"},
-			{"Alice", "", sealedGive, "bad_text"},
+			{"Alice", "", sealed, "bad_text"},
 			{"Norah", "", give("pool", 301, "", nil), "floor_passed"},
 		}},
 	}
@@ -439,8 +453,8 @@ func exchangeCases(s *stage) map[string]kindCase {
 }
 
 func letterCases(s *stage) map[string]kindCase {
-	peer, stranger := machine.PeerActor(string(s.bh.id)), machine.PeerActor(string(newTown(s.hb.t,
-		"Mytholmroyd").id))
+	peer, todmorden := machine.PeerActor(string(s.bh.id)), machine.PeerActor(string(s.td.id))
+	stranger := machine.PeerActor(string(newTown(s.hb.t, "Mytholmroyd").id))
 	session := exchange.Session{Nx: courier.Nonce{7}, Ny: courier.Nonce{8}}
 	batch := func(nx, ny courier.Nonce, records []letter.Signed) exchange.Receive {
 		return exchange.Receive{Nx: nx, Ny: ny, Records: records}
@@ -463,11 +477,8 @@ func letterCases(s *stage) map[string]kindCase {
 			{peer, "", batch(courier.Nonce{9}, in, held), "session_void"},
 			{peer, "", batch(in, courier.Nonce{9}, held), "session_void"},
 			{peer, "", batch(courier.Nonce{}, courier.Nonce{}, held), "session_void"},
-			{
-				machine.PeerActor(string(s.td.id)), "", batch(courier.Nonce{}, courier.Nonce{}, held),
-				"session_void",
-			},
-			{machine.PeerActor(string(s.td.id)), "", batch(in, in, held), "session_void"},
+			{todmorden, "", batch(courier.Nonce{}, courier.Nonce{}, held), "session_void"},
+			{todmorden, "", batch(in, in, held), "session_void"},
 			{peer, "", batch(in, in, nil), "malformed"},
 			{peer, "", batch(in, in, make([]letter.Signed, courier.MaxBatchRecords+1)), "malformed"},
 			{peer, "", batch(in, in, forged), "malformed"},

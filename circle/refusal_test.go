@@ -30,8 +30,9 @@ type stage struct {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{hb: newTown(t, "Hebden Bridge"), bh: newTown(t, "Blackshaw Head"), td: newTown(t,
-		"Todmorden")}
+	s := &stage{
+		hb: newTown(t, "Hebden Bridge"), bh: newTown(t, "Blackshaw Head"), td: newTown(t, "Todmorden"),
+	}
 	hb, bh := s.hb, s.bh
 	hb.found("Farida")
 	bh.found("Orla")
@@ -45,19 +46,16 @@ func newStage(t *testing.T) *stage {
 	})
 	hb.people["Zed"] = zed.Result.(member.Made).Person
 	hb.must("Farida", "member.link", member.Link{
-		Person: hb.people["Ben"], Link: secret("short"),
-		Until: hb.now + 1e6,
+		Person: hb.people["Ben"], Link: secret("short"), Until: hb.now + 1e6,
 	})
 	for _, pair := range [][2]*town{{hb, bh}, {bh, hb}, {hb, s.td}} {
 		pair[0].must("operator", "exchange.meet", exchange.Meet{Card: pair[1].card()})
 	}
 	hb.must("Farida", "exchange.ally", exchange.Ally{
-		Circle: string(bh.id), LimitMinutes: 600,
-		ReviewOn: "2026-09-30",
+		Circle: string(bh.id), LimitMinutes: 600, ReviewOn: "2026-09-30",
 	})
 	bh.must("Orla", "exchange.ally", exchange.Ally{
-		Circle: string(hb.id), LimitMinutes: 600,
-		ReviewOn: "2026-09-30",
+		Circle: string(hb.id), LimitMinutes: 600, ReviewOn: "2026-09-30",
 	})
 	settle(t, hb, bh)
 	hb.must("Farida", "coin.place", coin.AddPlace{Place: "hall", Name: "Village hall"})
@@ -89,10 +87,8 @@ func newStage(t *testing.T) *stage {
 	}).Result.(exchange.Paid).Payment
 	s.session = courier.Nonce{1, 2, 3}
 	by := machine.Caller{Actor: machine.PeerActor(string(bh.id))}
-	if out := hb.send(hb.command(by, "exchange.session", exchange.Session{
-		Nx: s.session,
-		Ny: s.session,
-	})); out.Refusal != nil {
+	session := exchange.Session{Nx: s.session, Ny: s.session}
+	if out := hb.send(hb.command(by, "exchange.session", session)); out.Refusal != nil {
 		t.Fatal(out.Refusal)
 	}
 	return s
@@ -240,8 +236,7 @@ func badBodies(t *testing.T, s *stage, kind string, c kindCase) {
 	w := s.hb
 	caller := s.caller(c.good)
 	for _, bad := range []string{
-		"63616263", "01", "80", "f5", "fb3ff0000000000000", "a1186363616263",
-		"a10101a10101",
+		"63616263", "01", "80", "f5", "fb3ff0000000000000", "a1186363616263", "a10101a10101",
 		"a2010101f6", "bf01f6ff", "c101", "a101", "ff", "", "a10180808080", "5f42010243030405ff",
 	} {
 		raw, err := hex.DecodeString(bad)

@@ -27,9 +27,9 @@ func (s *story) show(d *datadriven.TestData) string {
 	case "alliances":
 		var out []string
 		for _, a := range view[exchange.Alliances](w, "operator", "exchange.alliances", nil).Alliances {
-			line := fmt.Sprintf("%s: %s, limit %s, at %s, held %s, %d waiting, sent %d, got %d", a.Name,
-				a.State,
-				coin.Coins(a.LimitMinutes), coin.Coins(a.Minutes), coin.Coins(a.HeldMinutes), a.Waiting, a.Sent, a.Got)
+			line := fmt.Sprintf("%s: %s, limit %s, at %s, held %s, %d waiting, sent %d, got %d",
+				a.Name, a.State, coin.Coins(a.LimitMinutes), coin.Coins(a.Minutes), coin.Coins(a.HeldMinutes),
+				a.Waiting, a.Sent, a.Got)
 			if a.Why != "" {
 				line += ", stopped because: " + a.Why
 			}
@@ -43,8 +43,8 @@ func (s *story) show(d *datadriven.TestData) string {
 			if p.Incoming {
 				way = "from"
 			}
-			out = append(out, strings.TrimSpace(fmt.Sprintf("%s %s %s: %s %s", coin.Coins(p.Minutes), way,
-				p.Name, p.State, p.Reason)))
+			line := fmt.Sprintf("%s %s %s: %s %s", coin.Coins(p.Minutes), way, p.Name, p.State, p.Reason)
+			out = append(out, strings.TrimSpace(line))
 		}
 		return strings.Join(out, "\n")
 	case "statement":
@@ -54,8 +54,8 @@ func (s *story) show(d *datadriven.TestData) string {
 	case "events":
 		var out []string
 		for _, e := range view[member.Events](w, by, "member.events", nil).Events {
-			line := fmt.Sprintf("%s subject=%q object=%q words=%q", e.Kind, e.SubjectName, e.ObjectName,
-				e.Words)
+			line := fmt.Sprintf("%s subject=%q object=%q words=%q",
+				e.Kind, e.SubjectName, e.ObjectName, e.Words)
 			if e.Minutes != 0 {
 				line += " " + coin.Coins(e.Minutes)
 			}

@@ -187,13 +187,11 @@ func (s *story) ally(d *datadriven.TestData) string {
 	b.must("operator", "exchange.meet", exchange.Meet{Card: a.card()})
 	coins := number(s.t, value(d, "coins"))
 	a.must("operator", "exchange.ally", exchange.Ally{
-		Circle: string(b.id), LimitMinutes: coins,
-		ReviewOn: "2026-09-30",
+		Circle: string(b.id), LimitMinutes: coins, ReviewOn: "2026-09-30",
 	})
 	deliver(s.t, a, b)
 	b.must("operator", "exchange.ally", exchange.Ally{
-		Circle: string(a.id), LimitMinutes: coins,
-		ReviewOn: "2026-09-30",
+		Circle: string(a.id), LimitMinutes: coins, ReviewOn: "2026-09-30",
 	})
 	settle(s.t, a, b)
 	return "ok"
@@ -237,10 +235,8 @@ func (s *story) batch(d *datadriven.TestData) string {
 		}
 		signed = append(signed, s.forged(d, from, to, letter.Sign(from.key, raw[0])))
 	}
-	out := to.send(to.command(peerCaller(from), "exchange.receive", exchange.Receive{
-		Nx: nonce, Ny: nonce,
-		Records: signed,
-	}))
+	batch := exchange.Receive{Nx: nonce, Ny: nonce, Records: signed}
+	out := to.send(to.command(peerCaller(from), "exchange.receive", batch))
 	if out.Refusal != nil {
 		return refusal(out)
 	}

@@ -80,8 +80,8 @@ func (c call) note() machine.Private {
 var verbs = map[string]func(c call) (kind string, body any){
 	"earn": func(c call) (string, any) {
 		return "coin.earn", coin.Earn{
-			Person: c.id(0), Minutes: c.minutes(1), Activity: c.arg(2), Place: c.opts["place"],
-			On: c.days("on", 0),
+			Person: c.id(0), Minutes: c.minutes(1), Activity: c.arg(2),
+			Place: c.opts["place"], On: c.days("on", 0),
 		}
 	},
 	"pay": func(c call) (string, any) {
@@ -106,10 +106,7 @@ var verbs = map[string]func(c call) (kind string, body any){
 		return "coin.reverse", coin.Reverse{Transfer: c.s.labels[c.arg(0)].ID, Why: c.arg(1)}
 	},
 	"place": func(c call) (string, any) {
-		return "coin.place", coin.AddPlace{
-			Place: c.arg(0),
-			Name:  c.arg(1),
-		}
+		return "coin.place", coin.AddPlace{Place: c.arg(0), Name: c.arg(1)}
 	},
 	"policy": func(c call) (string, any) {
 		return "coin.policy", coin.SetPolicy{
@@ -120,8 +117,8 @@ var verbs = map[string]func(c call) (kind string, body any){
 	},
 	"send": func(c call) (string, any) {
 		p := exchange.Pay{
-			Circle: c.circle(0), Code: c.arg(1), Minutes: c.minutes(2), Activity: c.opts["activity"],
-			Note: c.note(),
+			Circle: c.circle(0), Code: c.arg(1), Minutes: c.minutes(2),
+			Activity: c.opts["activity"], Note: c.note(),
 		}
 		if c.has("patience") {
 			p.Patience = c.days("patience", 0) - c.w.now
@@ -130,13 +127,12 @@ var verbs = map[string]func(c call) (kind string, body any){
 	},
 	"code": func(c call) (string, any) { return "exchange.code", exchange.SetCode{Code: c.arg(0)} },
 	"meet": func(c call) (string, any) {
-		return "exchange.meet",
-			exchange.Meet{Card: c.s.town(c.arg(0)).card()}
+		return "exchange.meet", exchange.Meet{Card: c.s.town(c.arg(0)).card()}
 	},
 	"ally": func(c call) (string, any) {
 		return "exchange.ally", exchange.Ally{
-			Circle: c.circle(0), LimitMinutes: c.minutes(1), ReviewOn: "2026-09-30",
-			Decision: c.opts["decision"],
+			Circle: c.circle(0), LimitMinutes: c.minutes(1),
+			ReviewOn: "2026-09-30", Decision: c.opts["decision"],
 		}
 	},
 	"expire": func(call) (string, any) { return "exchange.expire", exchange.Expire{} },
@@ -151,8 +147,9 @@ var verbs = map[string]func(c call) (kind string, body any){
 		return "member.invite", i
 	},
 	"link": func(c call) (string, any) {
-		return "member.link", member.Link{Person: c.id(0), Link: secret(c.arg(1)), Until: c.days("until",
-			c.w.now+day)}
+		return "member.link", member.Link{
+			Person: c.id(0), Link: secret(c.arg(1)), Until: c.days("until", c.w.now+day),
+		}
 	},
 	"enter": func(c call) (string, any) {
 		return "member.enter", member.Enter{
@@ -161,8 +158,8 @@ var verbs = map[string]func(c call) (kind string, body any){
 	},
 	"signin": func(c call) (string, any) {
 		return "member.signin", member.OpenSession{
-			Person: c.id(0), Passkey: []byte(c.arg(1)), Session: secret("s:" + c.arg(2)),
-			Until: c.days("until", c.w.now+day),
+			Person: c.id(0), Passkey: []byte(c.arg(1)),
+			Session: secret("s:" + c.arg(2)), Until: c.days("until", c.w.now+day),
 		}
 	},
 	"signout": func(c call) (string, any) {
@@ -178,23 +175,19 @@ var verbs = map[string]func(c call) (kind string, body any){
 	},
 	"choose": func(c call) (string, any) {
 		return "member.choose", member.Choose{
-			Name: machine.Text("",
-				c.arg(0)), Seen: c.opts["seen"] == "yes", Journey: c.opts["journey"] == "yes",
+			Name: machine.Text("", c.arg(0)),
+			Seen: c.opts["seen"] == "yes", Journey: c.opts["journey"] == "yes",
 		}
 	},
 	"hat": func(c call) (string, any) {
 		return "member.hat-grant", member.GrantHat{Person: c.id(0), Hat: c.arg(1), Until: c.days("until", 0)}
 	},
 	"unhat": func(c call) (string, any) {
-		return "member.hat-end", member.EndHat{
-			Person: c.id(0),
-			Hat:    c.arg(1),
-		}
+		return "member.hat-end", member.EndHat{Person: c.id(0), Hat: c.arg(1)}
 	},
 	"allow": func(c call) (string, any) {
 		a := member.AllowActing{
-			Person: c.id(0), Advocate: c.id(1), Until: c.days("until", 0),
-			Evidence: "asked in person",
+			Person: c.id(0), Advocate: c.id(1), Until: c.days("until", 0), Evidence: "asked in person",
 		}
 		if c.has("area") {
 			a.Kinds = []string{c.opts["area"]}

@@ -39,8 +39,7 @@ func (w *town) join(name string) {
 	link := machine.Hash(w.fresh2())
 	w.must("operator", "member.link", member.Link{Person: w.people[name], Link: link, Until: w.now + 1e6})
 	w.must("node", "member.enter", member.Enter{
-		Link: link, Session: machine.Hash(w.fresh2()),
-		Until: w.now + 1e6,
+		Link: link, Session: machine.Hash(w.fresh2()), Until: w.now + 1e6,
 	})
 }
 
@@ -91,8 +90,7 @@ func allied(t *testing.T) (hb, bh *town) {
 	})
 	settle(t, hb, bh)
 	hb.must("Farida", "exchange.ally", exchange.Ally{
-		Circle: string(bh.id), LimitMinutes: 2400,
-		ReviewOn: "2026-09-30",
+		Circle: string(bh.id), LimitMinutes: 2400, ReviewOn: "2026-09-30",
 	})
 	settle(t, hb, bh)
 	return hb, bh
@@ -135,8 +133,7 @@ func TestCoinStory(t *testing.T) {
 	settle(t, hb, bh)
 
 	tooMuch := hb.do("Alice", "exchange.pay", exchange.Pay{
-		Circle: string(bh.id), Code: "IRENE222",
-		Minutes: 480,
+		Circle: string(bh.id), Code: "IRENE222", Minutes: 480,
 	})
 	if tooMuch.Refusal == nil || tooMuch.Refusal.Code != "floor_passed" {
 		t.Fatalf("8 with 2 held, floor -5: %+v", tooMuch.Refusal)

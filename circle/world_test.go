@@ -46,8 +46,7 @@ func newTown(t tester, name string) *town {
 	seed := sha256.Sum256([]byte(name))
 	key := ed25519.NewKeyFromSeed(seed[:])
 	w := &town{
-		t: t, name: name, m: m, kv: machine.NewMem(), key: key, now: start,
-		people: map[string]string{},
+		t: t, name: name, m: m, kv: machine.NewMem(), key: key, now: start, people: map[string]string{},
 	}
 	w.id = letter.CircleIDOf(key.Public().(ed25519.PublicKey))
 	return w
@@ -153,10 +152,8 @@ func deliver(t tester, from, to *town) {
 	if len(letters) == 0 {
 		return
 	}
-	out = to.send(to.command(by, "exchange.receive", exchange.Receive{
-		Nx: nonce, Ny: nonce,
-		Records: letters,
-	}))
+	batch := exchange.Receive{Nx: nonce, Ny: nonce, Records: letters}
+	out = to.send(to.command(by, "exchange.receive", batch))
 	if out.Refusal != nil {
 		t.Fatalf("receive: %v", out.Refusal)
 	}

@@ -106,8 +106,8 @@ var (
 func PolicyOf(r machine.Reader) (Policy, error) {
 	p, ok := policies.Get(r, machine.Key{})
 	if !ok {
-		return p, machine.Refuse("no_policy", "The circle has not set its coin policy yet. Ask the"+
-			" Secretary.")
+		return p, machine.Refuse("no_policy",
+			"The circle has not set its coin policy yet. Ask the Secretary.")
 	}
 	return p, nil
 }
@@ -125,16 +125,16 @@ func Feature() machine.Feature {
 
 func rules() []machine.Rule {
 	return []machine.Rule{
-		machine.Do("coin.policy", "Write down the coin policy that the circle decided.", secretary,
-			setPolicy),
+		machine.Do("coin.policy", "Write down the coin policy that the circle decided.",
+			secretary, setPolicy),
 		machine.Do("coin.place", "Name a place that can be given coins.", coordinator, addPlace),
 		machine.Do("coin.earn", "Record time freely given to the group.", coordinator, earn),
 		machine.Do("coin.pay", "Thank a member for help with your coins.", member.Signed, pay),
 		machine.Do("coin.give", "Give coins to a person, a place or the pool.",
 			machine.AnyOf(member.Signed, machine.Only(machine.ActorCircle)), give),
 		machine.Do("coin.welcome", "Give a newcomer the welcome gift out of the pool.", coordinator, welcome),
-		machine.Do("coin.autogift", "Have the coins you earn given on by themselves.", member.Signed,
-			autoGift),
+		machine.Do("coin.autogift", "Have the coins you earn given on by themselves.",
+			member.Signed, autoGift),
 		machine.Do("coin.freeze", "Stop an account, or let it go on.", coordinator, freeze),
 		machine.Do("coin.reverse", "Undo one recorded act.", coordinator, reverse),
 	}

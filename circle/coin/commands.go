@@ -24,7 +24,7 @@ type SetPolicy struct {
 	AutoGift       bool   `cbor:"3,keyasint" json:"autoGift" doc:"automatic gifts are allowed"`
 	EarnDayMinutes int64  `cbor:"4,keyasint" json:"earnDayMinutes" doc:"most one person earns a day"`
 	ReviewOn       string `cbor:"5,keyasint" json:"reviewOn" doc:"day of review, as 2026-09-30"`
-	Decision       string `cbor:"6,keyasint,omitempty" json:"decision,omitempty" doc:"what set it"`
+	Decision       string `cbor:"6,keyasint,omitempty" json:"decision,omitempty" doc:"decision that set it"`
 }
 
 // AddPlace names a place that can be given coins, such as a repair cafe.
@@ -114,8 +114,8 @@ func (p AddPlace) Check() error {
 		ok = ok && (r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-')
 	}
 	if !ok {
-		return machine.Refuse("bad_text", "The place's short name is made of small letters, digits and"+
-			" dashes.")
+		return machine.Refuse("bad_text",
+			"The place's short name is made of small letters, digits and dashes.")
 	}
 	return needWords("name", p.Name)
 }

@@ -25,8 +25,8 @@ const elsewhere = CirclePrefix + "elsewhere"
 
 func abroadFeature() machine.Feature {
 	act := Act{Reason: ReasonAbroad, Activity: "visit"}
-	return machine.Feature{Name: "abroad", Rules: []machine.Rule{machine.Do("abroad.do", "Coins abroad.",
-		machine.Anyone,
+	return machine.Feature{Name: "abroad", Rules: []machine.Rule{machine.Do(
+		"abroad.do", "Coins abroad.", machine.Anyone,
 		func(tx *machine.Tx, b abroad) (machine.None, error) {
 			m := Movement{
 				Op: ledger.OpHold, ID: tx.Fresh(), From: b.Person, To: elsewhere,
@@ -74,8 +74,8 @@ func newWalker(t *testing.T) walker {
 		return out
 	}
 	must("operator", "member.found", member.Found{
-		Circle: "c", Key: []byte("k"), Name: "Hebden Bridge", Place: "Hebden" +
-			" Bridge", Aim: "care", Founder: machine.Text("", "Farida"),
+		Circle: "c", Key: []byte("k"), Name: "Hebden Bridge", Place: "Hebden Bridge", Aim: "care",
+		Founder: machine.Text("", "Farida"),
 	})
 	must("operator", "coin.policy", SetPolicy{
 		FloorMinutes: -120, WelcomeMinutes: 90, AutoGift: true, EarnDayMinutes: 1440, ReviewOn: "2026-09-30",
@@ -124,8 +124,7 @@ func (w *walker) act(t *rapid.T) {
 	}
 	var out machine.Outcome
 	switch rapid.SampledFrom([]string{
-		"earn", "pay", "give", "give", "welcome", "autogift", "reverse",
-		"abroad", "end",
+		"earn", "pay", "give", "give", "welcome", "autogift", "reverse", "abroad", "end",
 	}).Draw(t, "act") {
 	case "earn":
 		out = w.do("operator", "coin.earn", Earn{Person: person, Minutes: minutes, Activity: "garden"})
@@ -138,21 +137,17 @@ func (w *walker) act(t *rapid.T) {
 	case "welcome":
 		out = w.do("operator", "coin.welcome", Welcome{Person: person})
 	case "autogift":
-		w.do(person, "coin.autogift", AutoGift{To: rapid.SampledFrom([]string{
-			"", Pool,
-			"place/hall",
-		}).Draw(t, "to")})
+		to := rapid.SampledFrom([]string{"", Pool, "place/hall"}).Draw(t, "to")
+		w.do(person, "coin.autogift", AutoGift{To: to})
 	case "reverse":
 		if len(w.done) > 0 {
-			out = w.do("operator", "coin.reverse", Reverse{Transfer: rapid.SampledFrom(w.done).Draw(t,
-				"act"), Why: "CANARY-why"})
+			undone := rapid.SampledFrom(w.done).Draw(t, "act")
+			out = w.do("operator", "coin.reverse", Reverse{Transfer: undone, Why: "CANARY-why"})
 		}
 	case "abroad":
 		how := rapid.SampledFrom([]string{"hold", "in"}).Draw(t, "how")
-		if w.do("operator", "abroad.do", abroad{
-			Do: how, Person: person,
-			Minutes: minutes,
-		}).Refusal == nil && how == "hold" {
+		out := w.do("operator", "abroad.do", abroad{Do: how, Person: person, Minutes: minutes})
+		if out.Refusal == nil && how == "hold" {
 			w.holds = append(w.holds, machine.ID(binary.BigEndian.AppendUint64(make([]byte, 8), w.drawn)))
 		}
 	case "end":
@@ -249,8 +244,7 @@ func TestCoinsInWords(t *testing.T) {
 func TestIsDay(t *testing.T) {
 	for text, want := range map[string]bool{
 		"2026-09-30": true, "": false, "2026-9-30": false, "2026/09/30": false, "2026-09-3x": false,
-		"----------": false,
-		"0000000000": false, "2026-09-30 ": false,
+		"----------": false, "0000000000": false, "2026-09-30 ": false,
 	} {
 		if IsDay(text) != want {
 			t.Errorf("IsDay(%q) is %v", text, !want)

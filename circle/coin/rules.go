@@ -23,8 +23,7 @@ func setPolicy(tx *machine.Tx, b SetPolicy) (machine.None, error) {
 		EarnDayMinutes: b.EarnDayMinutes, ReviewOn: b.ReviewOn, Decision: b.Decision, Since: tx.Now(),
 	})
 	tx.Emit(machine.Event{
-		Kind: "coin.policy-set", Audience: []string{machine.AudienceCircle},
-		Words: b.Decision,
+		Kind: "coin.policy-set", Audience: []string{machine.AudienceCircle}, Words: b.Decision,
 	})
 	if err != nil { // the first one: the circle's own accounts begin here
 		if err := open(tx, Issuance, KindIssuance, -ledger.Unlimited, 0); err != nil {
@@ -140,8 +139,7 @@ func pay(tx *machine.Tx, b Pay) (Moved, error) {
 	a, err := Move(tx, Movement{
 		Op: ledger.OpPost, ID: tx.Fresh(), From: from, To: b.To, Minutes: b.Minutes,
 		Act: Act{
-			Reason: ReasonPay, Activity: b.Activity, Place: b.Place, Note: b.Note,
-			By: tx.Caller().Actor,
+			Reason: ReasonPay, Activity: b.Activity, Place: b.Place, Note: b.Note, By: tx.Caller().Actor,
 		},
 	})
 	if err != nil {
@@ -188,8 +186,7 @@ func give(tx *machine.Tx, b Give) (Moved, error) {
 		audience = []string{machine.AudienceCircle}
 	}
 	tx.Emit(machine.Event{
-		Kind: "coin.given", Audience: audience, Subject: from, Object: b.To,
-		Minutes: b.Minutes,
+		Kind: "coin.given", Audience: audience, Subject: from, Object: b.To, Minutes: b.Minutes,
 	})
 	return moved(tx, a, from), nil
 }
@@ -210,8 +207,7 @@ func receiver(tx *machine.Tx, to string) error {
 		return nil
 	default:
 		return machine.Refuse("person_unknown",
-			"%.60q cannot be given coins. Choose a member, a place or the"+
-				" pool.", to)
+			"%.60q cannot be given coins. Choose a member, a place or the pool.", to)
 	}
 }
 
@@ -241,8 +237,8 @@ func welcome(tx *machine.Tx, b Welcome) (Moved, error) {
 		return Moved{}, err
 	}
 	tx.Emit(machine.Event{
-		Kind: "coin.welcomed", Audience: []string{machine.AudienceCircle}, Subject: b.Person,
-		Minutes: p.WelcomeMinutes,
+		Kind: "coin.welcomed", Audience: []string{machine.AudienceCircle},
+		Subject: b.Person, Minutes: p.WelcomeMinutes,
 	})
 	return moved(tx, a, b.Person), nil
 }
@@ -306,8 +302,7 @@ func reverse(tx *machine.Tx, b Reverse) (Moved, error) {
 	}
 	if act.Reason == ReasonAbroad {
 		return Moved{}, machine.Refuse("not_reversible",
-			"Coins to or from another circle cannot be undone here"+
-				" alone. Send them back instead.")
+			"Coins to or from another circle cannot be undone here alone. Send them back instead.")
 	}
 	id := tx.Fresh()
 	receipts, err := ledger.Apply(Store(tx), tx.Now(), []ledger.Transfer{{

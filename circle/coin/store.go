@@ -123,10 +123,10 @@ func inWords(tx *machine.Tx, err error, m Movement) error {
 }
 
 func limitReached(who string, a ledger.Account) error {
-	return machine.Refuse("limit_reached", "The limit between the two circles is reached: the account of"+
-		" %s stands"+
-		" at %s and may go to %s either way. The care goes on; ask the circles to settle.", who,
-		Coins(a.Posted+a.Pending()), Coins(a.Ceiling))
+	return machine.Refuse("limit_reached",
+		"The limit between the two circles is reached: the account of %s stands at %s"+
+			" and may go to %s either way. The care goes on; ask the circles to settle.",
+		who, Coins(a.Posted+a.Pending()), Coins(a.Ceiling))
 }
 
 // NameOf puts an account in words, as far as the reader may know them.

@@ -64,8 +64,8 @@ type Balance struct {
 	Minutes int64  `json:"minutes"`
 	HeldOut int64  `json:"heldOutMinutes"`
 	HeldIn  int64  `json:"heldInMinutes"`
-	Floor   int64  `json:"floorMinutes"`
-	Ceiling int64  `json:"ceilingMinutes"`
+	Floor   *int64 `json:"floorMinutes,omitempty"`   // absent: no limit
+	Ceiling *int64 `json:"ceilingMinutes,omitempty"` // absent: no limit
 }
 
 // Overview is the whole book in totals and common accounts; every account for whoever runs the node.
@@ -159,11 +159,11 @@ func statement(rd machine.Read, q StatementQuery) (Statement, error) {
 	if kindOf(account) == KindPerson && account != rd.Person() && rd.Actor != machine.ActorOperator {
 		return Statement{}, machine.Refuse("not_allowed", "This is somebody else's statement.")
 	}
-	limit := q.Limit
-	if limit <= 0 {
-		limit = 25
+	most := q.Limit
+	if most <= 0 {
+		most = 25
 	}
-	limit = min(limit, MaxStatementLines)
+	most = min(most, MaxStatementLines)
 	books := ReadBooks(rd)
 	out := Statement{Account: account, Lines: []StatementLine{}}
 	a, ok := books.Account(Book, account)
@@ -174,7 +174,7 @@ func statement(rd machine.Read, q StatementQuery) (Statement, error) {
 	if q.Before > 0 {
 		n = min(n, q.Before-1)
 	}
-	for ; n > 0 && len(out.Lines) < limit; n-- {
+	for ; n > 0 && len(out.Lines) < most; n-- {
 		line, _ := books.Line(Book, account, n)
 		entry, _ := books.Entry(line.Seq)
 		if line.Change != 0 {
@@ -225,14 +225,22 @@ func overview(rd machine.Read, _ machine.None) (Overview, error) {
 		}
 		if a.Kind != KindPerson || rd.Actor == machine.ActorOperator {
 			out.Accounts = append(out.Accounts, Balance{
-				Account: a.ID, Name: NameOf(rd,
-					a.ID), Kind: a.Kind, State: a.State.String(), Minutes: a.Posted,
-				HeldOut: a.HeldOut, HeldIn: a.HeldIn, Floor: a.Floor, Ceiling: a.Ceiling,
+				Account: a.ID, Name: NameOf(rd, a.ID), Kind: a.Kind, State: a.State.String(),
+				Minutes: a.Posted, HeldOut: a.HeldOut, HeldIn: a.HeldIn,
+				Floor: limit(a.Floor), Ceiling: limit(a.Ceiling),
 			})
 		}
 		return true
 	})
 	return out, nil
+}
+
+// limit is nil where there is none.
+func limit(minutes int64) *int64 {
+	if minutes == ledger.Unlimited || minutes == -ledger.Unlimited {
+		return nil
+	}
+	return &minutes
 }
 
 func picture(rd machine.Read, q PictureQuery) (Shown, error) {

@@ -43,8 +43,8 @@ func meet(tx *machine.Tx, b Meet) (Met, error) {
 	case !known && tx.Caller().Actor == machine.ActorNode:
 		return Met{}, machine.Refuse("unknown_circle", "A circle is met by people first.")
 	case !known && count(tx) >= MaxPeers:
-		return Met{}, machine.Refuse("too_many", "This circle knows %d others, the most there can be.",
-			MaxPeers)
+		return Met{}, machine.Refuse("too_many",
+			"This circle knows %d others, the most there can be.", MaxPeers)
 	}
 	met := tx.Now()
 	if known {
@@ -56,8 +56,8 @@ func meet(tx *machine.Tx, b Meet) (Met, error) {
 		})
 	}
 	peers.Put(tx, peerKey(card.Circle), Peer{
-		Circle: card.Circle, Card: b.Card, CardSeq: card.Seq, Name: card.Name, Place: card.Place,
-		Key: card.Key, Met: met,
+		Circle: card.Circle, Card: b.Card, CardSeq: card.Seq, Met: met,
+		Name: card.Name, Place: card.Place, Key: card.Key,
 	})
 	return Met{Circle: string(card.Circle), Name: card.Name}, nil
 }
@@ -90,8 +90,8 @@ func ally(tx *machine.Tx, b Ally) (Allied, error) {
 	}
 	if p.Since != 0 {
 		return Allied{}, machine.Refuse("alliance_in_force",
-			"The alliance with %s is in force with a limit of %s"+
-				" until its review.", peer.Name, coin.Coins(p.Ours.LimitMinutes))
+			"The alliance with %s is in force with a limit of %s until its review.",
+			peer.Name, coin.Coins(p.Ours.LimitMinutes))
 	}
 	p.Ours = ours
 	kind := letter.Offer
@@ -135,8 +135,8 @@ func gotTerms(tx *machine.Tx, peer Peer, p *pair, r letter.Record) error {
 	if err := letter.Unmarshal(r.Body, 1024, &theirs); err != nil {
 		return err
 	}
-	if theirs.LimitMinutes < 1 || theirs.LimitMinutes > MaxLimitMinutes || !letter.Readable(theirs.ReviewOn,
-		10) ||
+	if theirs.LimitMinutes < 1 || theirs.LimitMinutes > MaxLimitMinutes ||
+		!letter.Readable(theirs.ReviewOn, 10) ||
 		!letter.Readable(theirs.Decision, 200) {
 		return machine.Refuse("bad_terms", "terms out of bounds")
 	}

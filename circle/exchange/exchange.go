@@ -109,8 +109,8 @@ func rules() []machine.Rule {
 		machine.Do("exchange.code", "Choose your code for receiving coins from other circles.",
 			member.Signed, setCode),
 		machine.Do("exchange.pay", "Send coins to a person in another circle.", member.Signed, pay),
-		machine.Do("exchange.session", "Open a session for another circle's letters.", machine.PeerOnly,
-			openSession),
+		machine.Do("exchange.session", "Open a session for another circle's letters.",
+			machine.PeerOnly, openSession),
 		machine.Do("exchange.receive", "Take letters from another circle.", machine.PeerOnly, receive),
 		machine.Do("exchange.expire", "Call back payments that have waited too long.", node, expire),
 	}
@@ -128,9 +128,9 @@ func knownPeer(r machine.Reader, circle string) (Peer, error) {
 }
 
 // appendRecord puts one record at the end of our stream to a peer: into the same log entry as what it says.
-func appendRecord(tx *machine.Tx, to letter.CircleID, p *pair, kind letter.Kind, body []byte) ([]byte,
-	error,
-) {
+func appendRecord(
+	tx *machine.Tx, to letter.CircleID, p *pair, kind letter.Kind, body []byte,
+) ([]byte, error) {
 	us, _ := member.TheCircle(tx)
 	position, head := tx.Head()
 	_, raw, tail, err := letter.Next(p.Tail, letter.Record{
@@ -157,11 +157,10 @@ func pay(tx *machine.Tx, b Pay) (Paid, error) {
 			"Exchange with %s is stopped until people have looked at it.", peer.Name)
 	case p.Since == 0:
 		return Paid{}, machine.Refuse("no_alliance",
-			"There is no alliance with %s in force, so coins cannot go"+
-				" there yet.", peer.Name)
+			"There is no alliance with %s in force, so coins cannot go there yet.", peer.Name)
 	case p.Open >= MaxOpenPayments:
-		return Paid{}, machine.Refuse("too_many", "%d payments wait for %s already. Try again later.",
-			p.Open, peer.Name)
+		return Paid{}, machine.Refuse("too_many",
+			"%d payments wait for %s already. Try again later.", p.Open, peer.Name)
 	}
 	from := tx.Caller().Person()
 	if err := coin.OpenPerson(tx, from); err != nil {
@@ -190,8 +189,7 @@ func pay(tx *machine.Tx, b Pay) (Paid, error) {
 		Op: ledger.OpHold, ID: machine.ID(tid), From: from, To: coin.CirclePrefix + string(peer.Circle),
 		Minutes: b.Minutes,
 		Act: coin.Act{
-			Reason: coin.ReasonAbroad, Activity: b.Activity, Note: b.Note,
-			By: tx.Caller().Actor,
+			Reason: coin.ReasonAbroad, Activity: b.Activity, Note: b.Note, By: tx.Caller().Actor,
 		},
 	}); err != nil {
 		return Paid{}, err
@@ -205,8 +203,8 @@ func pay(tx *machine.Tx, b Pay) (Paid, error) {
 	pairs.Put(tx, peerKey(peer.Circle), p)
 	keep(tx, pm)
 	tx.Emit(machine.Event{
-		Kind: "exchange.proposed", Audience: []string{from}, Subject: from,
-		Object:  coin.CirclePrefix + b.Circle,
+		Kind: "exchange.proposed", Audience: []string{from},
+		Subject: from, Object: coin.CirclePrefix + b.Circle,
 		Minutes: b.Minutes, Words: b.Activity,
 	})
 	return Paid{Payment: machine.ID(tid), State: word(pm)}, nil

@@ -80,8 +80,7 @@ func take(tx *machine.Tx, peer Peer, p *pair, s letter.Signed) (more bool, err e
 	switch {
 	case errors.Is(err, letter.ErrKind), errors.Is(err, letter.ErrVersion):
 		return false, machine.Refuse("unknown_kind",
-			"A letter of a kind that this version does not know: %v."+
-				" Update this circle.", err)
+			"A letter of a kind that this version does not know: %v. Update this circle.", err)
 	case err != nil:
 		return false, machine.Refuse("malformed", "A letter that cannot be opened: %v.", err)
 	case r.Kind == letter.Amend || r.Kind == letter.End: // these wait for the governance of alliances
@@ -209,8 +208,8 @@ func credit(tx *machine.Tx, peer Peer, p *pair, body payment.ProposeBody) (perso
 		Op: ledger.OpPost, ID: tx.Fresh(), From: coin.CirclePrefix + string(peer.Circle), To: person,
 		Minutes: body.Minutes,
 		Act: coin.Act{
-			Reason: coin.ReasonAbroad, Activity: m.Activity, Place: peer.Place, Note: machine.Text(person,
-				m.Note),
+			Reason: coin.ReasonAbroad, Activity: m.Activity, Place: peer.Place,
+			Note: machine.Text(person, m.Note),
 		},
 	})
 	if err == nil {

@@ -68,10 +68,10 @@ func views() []machine.View {
 	return []machine.View{
 		machine.Ask("exchange.alliances", "The circles this one knows, and how it stands with them.",
 			member.Reading, alliances),
-		machine.Ask("exchange.payments", "Your payments to and from other circles.", member.Signed,
-			ownPayments),
-		machine.Ask("exchange.code", "Your code for receiving coins from other circles.", member.Signed,
-			ownCode),
+		machine.Ask("exchange.payments", "Your payments to and from other circles.",
+			member.Signed, ownPayments),
+		machine.Ask("exchange.code", "Your code for receiving coins from other circles.",
+			member.Signed, ownCode),
 	}
 }
 
@@ -94,11 +94,9 @@ func alliances(rd machine.Read, _ machine.None) (Alliances, error) {
 	for _, peer := range peers.All(rd, nil, nil) {
 		p, _ := pairs.Get(rd, peerKey(peer.Circle))
 		a := Alliance{
-			Circle: string(peer.Circle), Name: peer.Name, Place: peer.Place,
-			LimitMinutes: p.Ours.LimitMinutes,
-			ReviewOn:     p.Ours.ReviewOn, Decision: p.Ours.Decision, Since: p.Since, Heard: p.Heard,
-			Waiting: p.Open,
-			Why:     p.Frozen, Sent: p.Tail.Seq, Got: p.Held.Seq, State: "known",
+			Circle: string(peer.Circle), Name: peer.Name, Place: peer.Place, State: "known",
+			LimitMinutes: p.Ours.LimitMinutes, ReviewOn: p.Ours.ReviewOn, Decision: p.Ours.Decision,
+			Since: p.Since, Heard: p.Heard, Waiting: p.Open, Why: p.Frozen, Sent: p.Tail.Seq, Got: p.Held.Seq,
 		}
 		switch {
 		case p.Frozen != "":

@@ -32,8 +32,8 @@ func TestRefusedRuleIsUndone(t *testing.T) {
 	if e := machine.Events(b.kv, 10, func(machine.Event) bool { return true }); len(e) != 1 {
 		t.Errorf("events %v: want that of the one done command", e)
 	}
-	if r := b.refused("refused", "toy.plain", machine.None{}); r.Message != "no code on it" {
-		t.Errorf("an error without a code became %q", r.Message)
+	if said := b.refused("refused", "toy.plain", machine.None{}); said != "no code on it" {
+		t.Errorf("an error without a code became %q", said)
 	}
 }
 
@@ -56,10 +56,9 @@ func TestNestedRunIsUndoneAlone(t *testing.T) {
 	if len(out.Events) != 2 || out.Events[0].Words != "before" || out.Events[1].Words != "after" {
 		t.Errorf("events %+v: want those before and after the refused part", out.Events)
 	}
-	b.refused("asked_for", "toy.plan", plan{Steps: []step{{Do: "set", Name: "q", N: 1}, {
-		Do: "run",
-		In: inner,
-	}}})
+	b.refused("asked_for", "toy.plan", plan{
+		Steps: []step{{Do: "set", Name: "q", N: 1}, {Do: "run", In: inner}},
+	})
 	b.wantNone("q")
 }
 
@@ -69,9 +68,7 @@ func TestTryUndoesItsPart(t *testing.T) {
 	out := b.do("toy.plan", plan{Steps: []step{
 		{Do: "set", Name: "a", N: 2},
 		{Do: "try", Pass: true, In: []step{
-			{Do: "set", Name: "a", N: 3},
-			{Do: "emit", Name: "no"},
-			{Do: "refuse"},
+			{Do: "set", Name: "a", N: 3}, {Do: "emit", Name: "no"}, {Do: "refuse"},
 		}},
 		{Do: "try", Pass: true, In: []step{
 			{Do: "set", Name: "b", N: 4},
@@ -181,11 +178,7 @@ func TestTimeNeverGoesBack(t *testing.T) {
 		return b.apply(c).Result.(got).N
 	}
 	for i, x := range []struct{ at, want int64 }{
-		{-5, 0},
-		{1000, 1000},
-		{400, 1000},
-		{1001, 1001},
-		{-1 << 62, 1001},
+		{-5, 0}, {1000, 1000}, {400, 1000}, {1001, 1001}, {-1 << 62, 1001},
 	} {
 		if n := now(x.at); n != x.want {
 			t.Errorf("%d: at %d the rule saw %d, want %d", i, x.at, n, x.want)
@@ -302,9 +295,9 @@ func TestUnknownStops(t *testing.T) {
 	raw, _ := c.Encode()
 	good, _ := b.command("toy.now", machine.None{}).Encode()
 	for name, bad := range map[string][]byte{
-		"kind": raw, "empty": {}, "noise": []byte("noise"), "more after" +
-			" it": append(good[:len(good):len(good)], 0),
-		"cut": good[:len(good)-1],
+		"kind": raw, "empty": {}, "noise": []byte("noise"),
+		"more after it": append(good[:len(good):len(good)], 0),
+		"cut":           good[:len(good)-1],
 	} {
 		before := b.kv.Len()
 		if _, err := b.m.Apply(b.kv, bad); !errors.Is(err, machine.ErrStop) {

@@ -181,8 +181,8 @@ func FuzzDecodeCommand(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%x: %v", raw, err)
 		}
-		if repeat, err := m.Apply(kv, raw); err != nil || !repeat.Repeated ||
-			(repeat.Refusal == nil) != (out.Refusal == nil) {
+		repeat, err := m.Apply(kv, raw)
+		if err != nil || !repeat.Repeated || (repeat.Refusal == nil) != (out.Refusal == nil) {
 			t.Errorf("%x: asked again: %+v %v", raw, repeat, err)
 		}
 	})
@@ -195,8 +195,8 @@ func TestTextForms(t *testing.T) {
 		Hash machine.Hash
 		Note machine.Private
 	}{c.ID, machine.Hash{31: 7}, machine.Text("norah", "tea")})
-	want := `{"ID":"0195a7f0-1234-7abc-8def-0123456789ab","Hash":"` + strings.Repeat("0",
-		63) + `7","Note":"tea"}`
+	want := `{"ID":"0195a7f0-1234-7abc-8def-0123456789ab",` +
+		`"Hash":"` + strings.Repeat("0", 63) + `7","Note":"tea"}`
 	if err != nil || string(text) != want {
 		t.Errorf("%s %v, want %s", text, err, want)
 	}
@@ -205,13 +205,12 @@ func TestTextForms(t *testing.T) {
 		Hash machine.Hash
 		Note machine.Private
 	}
-	if err := json.Unmarshal(text, &back); err != nil || back.ID != c.ID || back.Hash[31] != 7 ||
-		back.Note.Clear() != "tea" {
+	err = json.Unmarshal(text, &back)
+	if err != nil || back.ID != c.ID || back.Hash[31] != 7 || back.Note.Clear() != "tea" {
 		t.Errorf("%+v %v", back, err)
 	}
 	for _, bad := range []string{
-		"", "0195", strings.Repeat("g", 32), strings.Repeat("0", 33),
-		strings.Repeat("00", 17),
+		"", "0195", strings.Repeat("g", 32), strings.Repeat("0", 33), strings.Repeat("00", 17),
 	} {
 		if _, err := machine.ParseID(bad); err == nil || machine.AsError(err).Code != "bad_id" {
 			t.Errorf("ParseID(%q): %v", bad, err)

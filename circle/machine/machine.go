@@ -135,8 +135,8 @@ func (m *Machine) Knows(kind string) bool {
 // shape, one that is too large. The reserved actor "circle" is refused here as well.
 func (m *Machine) Check(c Command) error {
 	if !m.Knows(c.Kind) {
-		return Refuse("unknown_kind", "There is no command %q. The list of commands: carecircle help"+
-			" kinds.", c.Kind)
+		return Refuse("unknown_kind",
+			"There is no command %q. The list of commands: carecircle help kinds.", c.Kind)
 	}
 	if c.Actor == ActorCircle {
 		return Refuse("actor_reserved", "No one may act as the circle itself. Sign in as yourself.")
@@ -273,8 +273,8 @@ func (m *Machine) View(rd Read, name string, set func(query any) error) (any, er
 	byName := func(a View, name string) int { return strings.Compare(a.Name, name) }
 	i, ok := slices.BinarySearchFunc(m.views, name, byName)
 	if !ok {
-		return nil, Refuse("unknown_view", "There is no view %q. The list of views: carecircle help kinds.",
-			name)
+		return nil, Refuse("unknown_view",
+			"There is no view %q. The list of views: carecircle help kinds.", name)
 	}
 	rd.Kind = name
 	if err := m.authorise(rd); err != nil {

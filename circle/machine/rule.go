@@ -178,8 +178,8 @@ func rulesFeature() Feature {
 						meta.RulesVersion)
 				}
 				if b.Version > NewestRules {
-					return None{}, Refuse("rules_unknown", "This program knows rules up to version %d.",
-						NewestRules)
+					return None{}, Refuse("rules_unknown",
+						"This program knows rules up to version %d.", NewestRules)
 				}
 				meta.RulesVersion = b.Version
 				tx.set(metaKey, mustEncode(meta))

@@ -188,10 +188,10 @@ func TestTablesAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		kv, n := machine.NewMem(), naive{}
 		for i := range rapid.IntRange(1, 20).Draw(t, "writes") {
-			w := write{Key: drawKey(t, "key"), Value: uint64(i), Delete: rapid.IntRange(0, 3).Draw(t,
-				"how") == 0}
-			c, err := machine.NewCommand(machine.ID{byte(i + 1)}, machine.Caller{Actor: "a"}, 1,
-				"keyed.write", w)
+			gone := rapid.IntRange(0, 3).Draw(t, "how") == 0
+			w := write{Key: drawKey(t, "key"), Value: uint64(i), Delete: gone}
+			by := machine.Caller{Actor: "a"}
+			c, err := machine.NewCommand(machine.ID{byte(i + 1)}, by, 1, "keyed.write", w)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -100,25 +100,21 @@ func toy() machine.Feature {
 		Name: "toy", MayRun: true,
 		Rules: []machine.Rule{
 			machine.Do("toy.set", "Set a number.", machine.Anyone, setNumber),
-			machine.Do("toy.plan", "Do steps.", machine.Anyone, func(tx *machine.Tx, p plan) (machine.None,
-				error,
-			) {
-				return machine.None{}, walk(tx, p.Steps)
-			}),
-			machine.Do("toy.who", "Say who asks.", machine.Anyone, func(tx *machine.Tx,
-				_ machine.None,
-			) (heldOld, error) {
-				out, err := tx.Run("toy.inner", machine.None{})
-				if err != nil {
-					return heldOld{}, err
-				}
-				said := tx.Caller().Actor + "," + out.(heldOld).Said
-				return heldOld{Said: said + "," + tx.Caller().Actor}, nil
-			}),
+			machine.Do("toy.plan", "Do steps.", machine.Anyone,
+				func(tx *machine.Tx, p plan) (machine.None, error) {
+					return machine.None{}, walk(tx, p.Steps)
+				}),
+			machine.Do("toy.who", "Say who asks.", machine.Anyone,
+				func(tx *machine.Tx, _ machine.None) (heldOld, error) {
+					out, err := tx.Run("toy.inner", machine.None{})
+					if err != nil {
+						return heldOld{}, err
+					}
+					said := tx.Caller().Actor + "," + out.(heldOld).Said
+					return heldOld{Said: said + "," + tx.Caller().Actor}, nil
+				}),
 			machine.Do("toy.inner", "Only for the circle.", machine.Only(machine.ActorCircle),
-				func(tx *machine.Tx, _ machine.None) (heldOld,
-					error,
-				) {
+				func(tx *machine.Tx, _ machine.None) (heldOld, error) {
 					return heldOld{Said: tx.Caller().Actor}, nil
 				}),
 			machine.Do("toy.plain", "A plain error.", machine.Anyone,
@@ -133,8 +129,7 @@ func toy() machine.Feature {
 				func(tx *machine.Tx, _ machine.None) (got, error) { return got{N: tx.Now()}, nil }),
 			machine.Do("toy.greet", "Greet, the old way.", machine.Anyone,
 				func(_ *machine.Tx, b greetOld) (heldOld, error) {
-					return heldOld{Said: "hello " + b.Name},
-						nil
+					return heldOld{Said: "hello " + b.Name}, nil
 				}),
 			machine.Do("toy.greet", "Greet, the new way.", machine.Anyone,
 				func(_ *machine.Tx, b greetNew) (heldNew, error) {
@@ -144,12 +139,11 @@ func toy() machine.Feature {
 				func(*machine.Tx, machine.None) (got, error) { return got{N: 1}, nil }).From(1),
 		},
 		Views: []machine.View{
-			machine.Ask("toy.number", "Read a number.", machine.Anyone, func(rd machine.Read,
-				name string,
-			) (int64, error) {
-				n, _ := numbers.Get(rd, nameKey(name))
-				return n, nil
-			}),
+			machine.Ask("toy.number", "Read a number.", machine.Anyone,
+				func(rd machine.Read, name string) (int64, error) {
+					n, _ := numbers.Get(rd, nameKey(name))
+					return n, nil
+				}),
 		},
 	}
 }
@@ -218,8 +212,9 @@ func (b *bench) do(kind string, body any) machine.Outcome {
 	return b.apply(b.command(kind, body))
 }
 
-// refused does a command that must be refused with a code and leave every table as it was.
-func (b *bench) refused(code, kind string, body any) *machine.Error {
+// refused does a command that must be refused with a code and leave every table as it was; it
+// returns what the refusal says.
+func (b *bench) refused(code, kind string, body any) string {
 	b.t.Helper()
 	before := machine.StateHash(b.kv)
 	out := b.do(kind, body)
@@ -229,7 +224,7 @@ func (b *bench) refused(code, kind string, body any) *machine.Error {
 	if machine.StateHash(b.kv) != before {
 		b.t.Fatalf("%s was refused and changed the state", kind)
 	}
-	return out.Refusal
+	return out.Refusal.Message
 }
 
 func (b *bench) number(name string) (int64, bool) { return numbers.Get(b.kv, nameKey(name)) }

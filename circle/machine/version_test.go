@@ -79,25 +79,24 @@ func TestWhatDoesNotBuild(t *testing.T) {
 		return machine.Feature{Name: "f", Views: []machine.View{machine.Ask(name, doc, p, ask)}}
 	}
 	anyone := machine.Anyone
+	noAllow, noName := machine.Policy{Name: "x"}, machine.Policy{Allow: anyone.Allow}
 	twice := rule("f.a", "doc", anyone)
 	twice.Rules = append(twice.Rules, twice.Rules[0])
 	seenTwice := view("f.a", "doc", anyone)
 	seenTwice.Views = append(seenTwice.Views, seenTwice.Views[0])
 	for want, f := range map[string]machine.Feature{
-		"rule \"f.a\" has no policy": rule("f.a", "doc", machine.Policy{Name: "x"}),
-		"rule \"f.a\" has no policy: say": rule("f.a", "doc",
-			machine.Policy{Allow: anyone.Allow}),
-		"rule \"f.a\" has no doc":              rule("f.a", "", anyone),
-		"rule \"g.a\" is not named f.":         rule("g.a", "doc", anyone),
-		"rule \"fa\" is not named f.":          rule("fa", "doc", anyone),
-		"is not named f.something":             rule("f."+strings.Repeat("a", 63), "doc", anyone),
-		"rule \"f.a\" is registered twice for": twice,
-		"view \"f.a\" has no policy":           view("f.a", "doc", machine.Policy{Name: "x"}),
-		"view \"f.a\" has no policy: say who may read": view("f.a", "doc",
-			machine.Policy{Allow: anyone.Allow}),
-		"view \"f.a\" has no doc":          view("f.a", "", anyone),
-		"view \"g.a\" is not named f.":     view("g.a", "doc", anyone),
-		"view \"f.a\" is registered twice": seenTwice,
+		"rule \"f.a\" has no policy":                   rule("f.a", "doc", noAllow),
+		"rule \"f.a\" has no policy: say":              rule("f.a", "doc", noName),
+		"rule \"f.a\" has no doc":                      rule("f.a", "", anyone),
+		"rule \"g.a\" is not named f.":                 rule("g.a", "doc", anyone),
+		"rule \"fa\" is not named f.":                  rule("fa", "doc", anyone),
+		"is not named f.something":                     rule("f."+strings.Repeat("a", 63), "doc", anyone),
+		"rule \"f.a\" is registered twice for":         twice,
+		"view \"f.a\" has no policy":                   view("f.a", "doc", noAllow),
+		"view \"f.a\" has no policy: say who may read": view("f.a", "doc", noName),
+		"view \"f.a\" has no doc":                      view("f.a", "", anyone),
+		"view \"g.a\" is not named f.":                 view("g.a", "doc", anyone),
+		"view \"f.a\" is registered twice":             seenTwice,
 	} {
 		if _, err := machine.New(mayAct, f); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
@@ -110,10 +109,8 @@ func TestWhatDoesNotBuild(t *testing.T) {
 
 func TestPolicies(t *testing.T) {
 	read := func(actor, behalf string) machine.Read {
-		return machine.Read{Reader: machine.NewMem(), Caller: machine.Caller{
-			Actor:      actor,
-			OnBehalfOf: behalf,
-		}}
+		by := machine.Caller{Actor: actor, OnBehalfOf: behalf}
+		return machine.Read{Reader: machine.NewMem(), Caller: by}
 	}
 	peer := machine.PeerActor("cabc")
 	either := machine.AnyOf(machine.Only("node"), machine.Only("operator"))

@@ -102,7 +102,7 @@ type EndHat struct {
 type AllowActing struct {
 	Person   string   `cbor:"1,keyasint" json:"person" doc:"who is acted for"`
 	Advocate string   `cbor:"2,keyasint" json:"advocate" doc:"who may act"`
-	Kinds    []string `cbor:"3,keyasint,omitempty" json:"kinds,omitempty" doc:"areas, such as coin"`
+	Kinds    []string `cbor:"3,keyasint,omitempty" json:"kinds,omitempty" doc:"areas, as coin; none: all"`
 	Until    int64    `cbor:"4,keyasint,omitempty" json:"until,omitempty" doc:"Unix ms; 0: no end"`
 	Evidence string   `cbor:"5,keyasint,omitempty" json:"evidence,omitempty" doc:"asked in person"`
 }
@@ -180,10 +180,8 @@ func CheckName(what, name string) error {
 	if n > MaxNameRunes {
 		return machine.Refuse("bad_text", "The %s has %d letters; at most %d fit.", what, n, MaxNameRunes)
 	}
-	if !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool {
-		return r < ' ' ||
-			r == 0x7f
-	}) {
+	control := func(r rune) bool { return r < ' ' || r == 0x7f }
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, control) {
 		return machine.Refuse("bad_text", "The %s has signs in it that cannot be shown.", what)
 	}
 	return nil

@@ -165,9 +165,8 @@ func MayAct(rd machine.Read) error {
 	area, _, _ := strings.Cut(rd.Kind, ".")
 	within := len(a.Kinds) == 0 || slices.Contains(a.Kinds, area)
 	if !ok || !within || (a.Until != 0 && rd.Now >= a.Until) {
-		return machine.Refuse("may_not_act", "You may not act for this person here. They, or a"+
-			" coordinator for"+
-			" them, can allow it.")
+		return machine.Refuse("may_not_act",
+			"You may not act for this person here. They, or a coordinator for them, can allow it.")
 	}
 	return nil
 }
@@ -197,8 +196,8 @@ func rules() []machine.Rule {
 	return []machine.Rule{
 		machine.Do("member.found", "Start the circle: its name, place, aim and first person.",
 			machine.Only(machine.ActorOperator), found),
-		machine.Do("member.invite", "Invite a person and ready a one-time link for them.", coordinator,
-			invite),
+		machine.Do("member.invite", "Invite a person and ready a one-time link for them.",
+			coordinator, invite),
 		machine.Do("member.link", "Ready a one-time sign-in link for a member.", coordinator, newLink),
 		machine.Do("member.enter", "Use a one-time link and open a session.", node, enter),
 		machine.Do("member.signin", "Open a session after a passkey was checked.", node, openSession),

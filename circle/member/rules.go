@@ -84,8 +84,7 @@ func enter(tx *machine.Tx, b Enter) (Made, error) {
 		p.Status, p.Joined = Active, tx.Now()
 		put(tx, p)
 		tx.Emit(machine.Event{
-			Kind: "member.joined", Audience: []string{machine.AudienceCircle},
-			Subject: p.ID,
+			Kind: "member.joined", Audience: []string{machine.AudienceCircle}, Subject: p.ID,
 		})
 	}
 	return Made{Person: p.ID}, addSession(tx, p.ID, b.Session, b.Until)
@@ -250,10 +249,8 @@ func allowActing(tx *machine.Tx, b AllowActing) (machine.None, error) {
 		Since: tx.Now(),
 	})
 	tx.Emit(machine.Event{
-		Kind: "member.acting-allowed", Audience: []string{
-			b.Person,
-			b.Advocate,
-		}, Subject: b.Person, Object: b.Advocate,
+		Kind: "member.acting-allowed", Audience: []string{b.Person, b.Advocate},
+		Subject: b.Person, Object: b.Advocate,
 	})
 	return machine.None{}, nil
 }

@@ -77,7 +77,7 @@ func exportStopped(ctx context.Context, w io.Writer, dir, format string) error {
 func verifyCommand() *cobra.Command {
 	var output string
 	c := &cobra.Command{
-		Use: "verify FILE ...", Short: "Check exported logs", Args: cobra.MinimumNArgs(1),
+		Use: "verify FILE ...", Short: "Check exported logs", Args: atLeastOne,
 		Long: "Check exported logs with nothing but the files: every entry unchanged and in its place," +
 			" signed for by\n" +
 			"its circle; then a replay from empty that checks the books, the letters' signatures and the" +

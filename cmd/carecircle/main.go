@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -74,7 +75,7 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &found):
 		return exitFound
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), strings.HasPrefix(err.Error(), "unknown command"):
 		return exitUsage
 	case errors.As(err, &refusal):
 		return exitRefused
@@ -107,6 +108,13 @@ func exactly(what string) cobra.PositionalArgs {
 		}
 		return usageError{fmt.Errorf("give one %s; see: %s --help", what, c.CommandPath())}
 	}
+}
+
+func atLeastOne(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return nil
+	}
+	return usageError{fmt.Errorf("give at least one file; see: %s --help", c.CommandPath())}
 }
 
 func noArgs(c *cobra.Command, args []string) error {

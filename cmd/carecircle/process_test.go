@@ -164,18 +164,18 @@ func initNode(tb testing.TB, dir, name string) (base string) {
 // call runs a command of the program in this process and returns what it printed. It must succeed.
 func call(tb testing.TB, args ...string) string {
 	tb.Helper()
-	out, code := tryCall(args...)
+	out, errs, code := tryCall(args...)
 	if code != 0 {
-		tb.Fatalf("carecircle %s: exit code %d\n%s", strings.Join(args, " "), code, out)
+		tb.Fatalf("carecircle %s: exit code %d\n%s%s", strings.Join(args, " "), code, out, errs)
 	}
 	return out
 }
 
 // tryCall runs a command of the program in this process and returns what it printed and its exit code.
-func tryCall(args ...string) (string, int) {
-	var out, errs bytes.Buffer
-	code := run(args, strings.NewReader(""), &out, &errs)
-	return out.String() + errs.String(), code
+func tryCall(args ...string) (out, errs string, code int) {
+	var stdout, stderr bytes.Buffer
+	code = run(args, strings.NewReader(""), &stdout, &stderr)
+	return stdout.String(), stderr.String(), code
 }
 
 // waitUntil waits for a condition.

@@ -206,6 +206,9 @@ func (h *hledger) entry(e ledger.Entry, reason string, postings []posting) error
 }
 
 func (h *hledger) end(accounts []posting, last time.Time) error {
+	if len(accounts) == 0 {
+		return nil
+	}
 	_, err := fmt.Fprintf(h.w, "; closing balances\n%s * closing\n", last.UTC().Format(time.DateOnly))
 	for _, p := range accounts {
 		if err == nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/circle/machine"
+	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/federation/letter"
 	"github.com/carecircle/carecircle/federation/payment"
 	"github.com/carecircle/carecircle/ledger"
@@ -67,8 +68,12 @@ func Verify(r io.Reader) (Checked, error) {
 	v := &verifier{Checked: &c, machine: m, state: machine.NewMem()}
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 64<<10), maxLineBytes)
-	for n := 1; lines.Scan() && !v.broken; n++ {
-		v.line(n, lines.Bytes())
+	lines.Split(keepEnds)
+	for n := 1; !v.broken && lines.Scan(); n++ {
+		raw, whole := bytes.CutSuffix(lines.Bytes(), []byte("\n"))
+		if v.line(n, raw); !whole && !v.broken {
+			v.found(n, "the file was cut off within its last line, after entry %d", v.last.End)
+		}
 	}
 	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
 		c.found(0, "a line is longer than any command can be")
@@ -85,6 +90,17 @@ func Verify(r io.Reader) (Checked, error) {
 		v.books()
 	}
 	return c, nil
+}
+
+// keepEnds splits lines and leaves their ends on: nothing but "\n" is one, and the last line has one, too.
+func keepEnds(data []byte, atEOF bool) (advance int, token []byte, err error) {
+	if i := bytes.IndexByte(data, '\n'); i >= 0 {
+		return i + 1, data[:i+1], nil
+	}
+	if atEOF && len(data) > 0 {
+		return len(data), data, nil
+	}
+	return 0, nil, nil
 }
 
 type verifier struct {
@@ -197,6 +213,11 @@ func (v *verifier) ending(n int, raw []byte) {
 
 // books checks what the replay gave.
 func (v *verifier) books() {
+	us, _ := member.TheCircle(v.state)
+	if us.ID != v.Circle || us.Name != v.Name || !bytes.Equal(us.Key, v.key) {
+		v.found(1, "the header is of %q (%s), entry 1 founded %q (%s): somebody else made this file", v.Name,
+			v.Circle, us.Name, us.ID)
+	}
 	report, err := ledger.Audit(coin.ReadBooks(v.state))
 	if err != nil {
 		v.found(0, "the coin book cannot be audited: %v", err)
@@ -278,7 +299,7 @@ func Compare(logs []Checked) []Finding {
 		for _, b := range logs[i+1:] {
 			ab, okA := a.mirrorTo(b.Circle)
 			ba, okB := b.mirrorTo(a.Circle)
-			if okA && okB && ab.BookMinutes+ba.BookMinutes != 0 {
+			if (okA || okB) && ab.BookMinutes+ba.BookMinutes != 0 { // one that has no account has 0 minutes
 				out = append(out, Finding{Text: fmt.Sprintf("%s holds the account of %s at %d minutes, %s"+
 					" the other at %d:"+
 					" letters are on the way, or the books"+
