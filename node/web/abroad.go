@@ -150,7 +150,8 @@ func paymentWords(pm exchange.Payment) (state chip, words string) {
 }
 
 var abroadFields = fields{
-	"bad_amount": "coins", "floor_passed": "coins", "to_nobody": "code", "bad_code": "code", "bad_text": "note",
+	"bad_amount": "coins", "floor_passed": "coins", "to_nobody": "code", "bad_code": "code",
+	"bad_text":      "note",
 	"limit_reached": "circle", "no_alliance": "circle", "unknown_circle": "circle", "frozen": "circle",
 	"too_many": "circle",
 }

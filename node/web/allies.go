@@ -87,8 +87,9 @@ func (p *Pages) meet(v *visit) error {
 	}
 	sealed, err := p.cfg.OpenCard(b.Card)
 	if err != nil {
-		b.refuse("card", "This is not a circle's card. Copy the whole of what the other circle sent, from its first"+
-			" letter to its last.")
+		b.refuse("card",
+			"This is not a circle's card. Copy the whole of what the other circle sent, from its first"+
+				" letter to its last.")
 		return p.showAllies(v, b, consentForm{})
 	}
 	_, err = do[exchange.Met](v, v.by, b.ID, "exchange.meet", exchange.Meet{Card: sealed})

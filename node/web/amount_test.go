@@ -7,7 +7,8 @@ import (
 
 func TestMinutesOf(t *testing.T) {
 	good := map[string]int64{
-		"2": 120, "1.5": 90, "0,25": 15, ".5": 30, "0.1": 6, "1:30": 90, "0:05": 5, "2 coins": 120, "1 coin": 60,
+		"2": 120, "1.5": 90, "0,25": 15, ".5": 30, "0.1": 6, "1:30": 90, "0:05": 5, "2 coins": 120,
+		"1 coin": 60,
 		"1 hour": 60, "1h 30m": 90, "1 hour and 20 minutes": 80, "45 min": 45, "90 minutes": 90, " 3 ": 180,
 		"1.25h": 75, "002": 120, "1.0000": 60,
 	}
@@ -17,7 +18,8 @@ func TestMinutesOf(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		"", "0", "0:00", "-1", "1.33", "0.001", "two", "1:60", "1e3", "Inf", "1.2.3", "1 000", "٣", "99999999", "h", ".",
+		"", "0", "0:00", "-1", "1.33", "0.001", "two", "1:60", "1e3", "Inf", "1.2.3", "1 000", "٣",
+		"99999999", "h", ".",
 		"1.5.", "1/2", "+1", "<b>", "0x10",
 	} {
 		if got, sentence := minutesOf(text); sentence == "" {
@@ -56,7 +58,9 @@ func TestDays(t *testing.T) {
 		at   int64
 		want string
 	}{
-		{at(2026, 7, 1, 23), "today"}, {at(2026, 7, 1, 22), "yesterday"}, {at(2026, 6, 1, 12), "1 June"},
+		{at(2026, 7, 1, 23), "today"},
+		{at(2026, 7, 1, 22), "yesterday"},
+		{at(2026, 6, 1, 12), "1 June"},
 		{at(2025, 12, 24, 12), "24 December 2025"},
 	} {
 		if got := p.day(c.at); got != c.want {
@@ -73,7 +77,8 @@ func TestDays(t *testing.T) {
 
 func TestOurPage(t *testing.T) {
 	for next, want := range map[string]string{
-		"/coins?a=1": "/coins?a=1", "": "", "//evil.example": "", "https://evil.example/": "", "/\\evil.example": "",
+		"/coins?a=1": "/coins?a=1", "": "", "//evil.example": "", "https://evil.example/": "",
+		"/\\evil.example":     "",
 		"javascript:alert(1)": "", "coins": "", "/a\r\nb": "",
 	} {
 		if got := ourPage(next); got != want {
@@ -83,11 +88,13 @@ func TestOurPage(t *testing.T) {
 }
 
 func TestKeepFor(t *testing.T) {
-	page := `<a href="/coins#top">a</a><a href="/coins/journey?lot=1&amp;b=2">b</a><form action="/me"></form>` +
-		`<link href="/assets/app.css"><a href="#main">c</a><img src="/pictures/1"><i title="href=&#34;/x&#34;">`
+	const untouched = `<link href="/assets/app.css"><a href="#main">c</a><img src="/pictures/1">` +
+		`<i title="href=&#34;/x&#34;">`
+	page := `<a href="/coins#top">a</a><a href="/coins/journey?lot=1&amp;b=2">b</a>` +
+		`<form action="/me"></form>` + untouched
 	want := `<a href="/coins?for=p1#top">a</a><a href="/coins/journey?lot=1&amp;b=2&amp;for=p1">b</a>` +
 		`<form action="/me?for=p1"></form>` +
-		`<link href="/assets/app.css"><a href="#main">c</a><img src="/pictures/1"><i title="href=&#34;/x&#34;">`
+		untouched
 	if got := string(keepFor([]byte(page), "p1")); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/carecircle/carecircle/circle/coin"
+	"github.com/carecircle/carecircle/circle/machine"
 )
 
 const pageTimeout = 60 * time.Second
@@ -165,7 +166,8 @@ func (b *tab) signIn(t *testing.T, name string) {
 func (b *tab) submit(t *testing.T, button string) {
 	t.Helper()
 	evaluate[chromedp.Void](t, b, `void (document.documentElement.dataset.old = "yes")`)
-	b.do(t, chromedp.Click(chromedp.CSS(button)), chromedp.WaitReady(chromedp.CSS("html:not([data-old]) #maincontent")))
+	b.do(t, chromedp.Click(chromedp.CSS(button)),
+		chromedp.WaitReady(chromedp.CSS("html:not([data-old]) #maincontent")))
 }
 
 // text is what can be read on the page.
@@ -240,9 +242,10 @@ func (b *tab) check(t *testing.T, page string, width int64) {
 	name := fmt.Sprintf("%s at %d", page, width)
 	b.accessible(t, name)
 	if over := evaluate[int](t, b, `document.documentElement.scrollWidth - window.innerWidth`); over > 0 {
-		t.Errorf("%s: the page is %d points too wide: %s", name, over, evaluate[string](t, b, `[...document.querySelectorAll(
-			"body *")].filter((e) => e.getBoundingClientRect().right > window.innerWidth + 1 &&
-			getComputedStyle(e).position !== "absolute").slice(0, 5).map((e) => e.outerHTML.slice(0, 120)).join("\n")`))
+		culprits := evaluate[string](t, b, `[...document.querySelectorAll("body *")]
+			.filter((e) => e.getBoundingClientRect().right > window.innerWidth + 1)
+			.slice(0, 5).map((e) => e.outerHTML.slice(0, 120)).join("\n")`)
+		t.Errorf("%s: the page is %d points too wide: %s", name, over, culprits)
 	}
 	for _, bad := range b.complaints() {
 		t.Errorf("%s: %s", name, bad)
@@ -251,7 +254,8 @@ func (b *tab) check(t *testing.T, page string, width int64) {
 }
 
 var memberPages = []string{
-	"/coins", "/coins/statement?before=9", "/coins/give", "/coins/pay", "/coins/abroad", "/coins/journey", "/circle",
+	"/coins", "/coins/statement?before=9", "/coins/give", "/coins/pay", "/coins/abroad", "/coins/journey",
+	"/circle",
 	"/me", "/me?offer=passkey", "/welcome",
 }
 
@@ -298,10 +302,22 @@ func TestMistakes(t *testing.T) {
 			b            *tab
 			page, button string
 		}{
-			{stranger, "/enter/abcdefghijklmnop", "#maincontent button"}, {stranger, "/signin", `form[action="/signin/link"] button`},
-			{alice, "/coins/give", "#maincontent form[method=post] > .nhsuk-button"}, {alice, "/coins/pay", "#maincontent form .nhsuk-button"},
+			{stranger, "/enter/abcdefghijklmnop", "#maincontent button"},
+			{
+				stranger, "/signin",
+				`form[action="/signin/link"] button`,
+			},
+			{alice, "/coins/give", "#maincontent form[method=post] > .nhsuk-button"},
+			{
+				alice, "/coins/pay",
+				"#maincontent form[method=post] > .nhsuk-button",
+			},
 			{alice, "/coins/abroad", "#maincontent form[method=post] > .nhsuk-button"},
-			{farida, "/circle/coordinate", "#work button"}, {farida, "/circle/allies", `form[action$="meet"] button`},
+			{farida, "/circle/coordinate", "#work button"},
+			{
+				farida, "/circle/allies",
+				`form[action$="meet"] button`,
+			},
 			{farida, "/circle/allies", `form[action$="consent"] button`},
 		} {
 			c.b.open(t, c.page)
@@ -357,5 +373,62 @@ func TestWithoutScripts(t *testing.T) {
 	}
 	for _, bad := range b.complaints() {
 		t.Error(bad)
+	}
+}
+
+// TestLive has coins move while a page is open: the page follows by itself.
+func TestLive(t *testing.T) {
+	s := story(t)
+	b := s.tab(t)
+	b.signIn(t, "Wendy")
+	b.open(t, "/coins")
+	until := func(selector, words string) {
+		t.Helper()
+		b.do(t, chromedp.PollFunction[chromedp.Void](`(selector, words) =>
+			document.querySelector(selector)?.textContent.replace(/\s+/g, " ").includes(words)`,
+			chromedp.WithPollingArgs(selector, words)))
+	}
+	until("#balance", "11 coins")
+	s.waitWatched()
+	s.must("Ben", "coin.give", coin.Give{To: s.people["Wendy"], Minutes: 60, Note: machine.Text("", "Live!")})
+	until("#balance", "12 coins")
+	until("#statement", "Live!")
+	until("#live-say", "Your coins have changed.")
+	for _, bad := range b.complaints() {
+		t.Error(bad)
+	}
+}
+
+// TestShowOlder asks for older lines within the page.
+func TestShowOlder(t *testing.T) {
+	s := story(t)
+	b := s.tab(t)
+	b.signIn(t, "Ben")
+	b.open(t, "/coins")
+	b.do(t, chromedp.Click(chromedp.CSS("#older a")),
+		chromedp.PollFunction[chromedp.Void](
+			`() => document.querySelectorAll(".cc-statement tbody tr").length === 27`))
+	if where := evaluate[string](t, b, "location.pathname"); where != "/coins" {
+		t.Errorf("the page was left for %s", where)
+	}
+	b.check(t, "/coins with older lines", 1280)
+}
+
+// TestHoursAsTyped says an amount in hours while it is typed.
+func TestHoursAsTyped(t *testing.T) {
+	s := story(t)
+	b := s.tab(t)
+	b.signIn(t, "Wendy")
+	for typed, want := range map[string]string{
+		"1.5": "That is 1 hour and 30 minutes.", "0,25": "That is 15 minutes.",
+		"2:05": "That is 2 hours and 5 minutes.",
+		"0.33": "", "many": "",
+	} {
+		b.open(t, "/coins/pay")
+		b.do(t, chromedp.SendKeys(chromedp.CSS("#coins"), typed))
+		if said := evaluate[string](t, b,
+			`document.querySelector("[data-hours-of]").textContent`); said != want {
+			t.Errorf("%q is said as %q, want %q", typed, said, want)
+		}
 	}
 }

@@ -195,7 +195,8 @@ func (p *Pages) line(v *visit, l coin.StatementLine) (statementLine, error) {
 	}
 	s.What, s.Who = what(l)
 	if l.Picture {
-		shown, err := ask[coin.Shown](v, v.self(), "coin.picture", filled(coin.PictureQuery{Transfer: l.Transfer}))
+		shown, err := ask[coin.Shown](v, v.self(), "coin.picture",
+			filled(coin.PictureQuery{Transfer: l.Transfer}))
 		if err != nil {
 			return s, err
 		}
@@ -325,7 +326,8 @@ func (p *Pages) drawCode(v *visit) error {
 	for i, b := range drawn {
 		drawn[i] = codeLetters[int(b)%len(codeLetters)]
 	}
-	_, err := do[machine.None](v, v.by, v.typed("id"), "exchange.code", exchange.SetCode{Code: string(drawn[:])})
+	_, err := do[machine.None](v, v.by, v.typed("id"), "exchange.code",
+		exchange.SetCode{Code: string(drawn[:])})
 	if e, ok := refusalOf(err); ok && e.Code == "id_reused" { // pressed twice: the first code stands
 		err = nil
 	}

@@ -97,18 +97,21 @@ func (p *Pages) showCoordinate(v *visit, b coordinateBody) error {
 	fill := func(options []option, chosen string) []option { return choose(slices.Clone(options), chosen) }
 	b.Work.People = fill(people, v.typed("work-person"))
 	b.Work.Kinds = helpOptions()
-	b.Work.Places = slices.DeleteFunc(slices.Clone(commons), func(o option) bool { return o.Value == coin.Pool })
+	b.Work.Places = slices.DeleteFunc(slices.Clone(commons),
+		func(o option) bool { return o.Value == coin.Pool })
 	b.Work.Today = p.now().Format(time.DateOnly)
 	b.Welcome.People = fill(people, v.typed("welcome-person"))
 	b.Welcome.Words = "The pool gives each newcomer " + coins(policy.WelcomeMinutes) + ", once."
 	b.Invite.People = fill(all, v.typed("invite-person"))
 	for _, hat := range member.Hats {
 		b.Invite.Hats = append(b.Invite.Hats, option{
-			Value: hat, Text: upperFirst(hatWords[hat]), Selected: slices.Contains(v.r.PostForm["invite-hat"], hat),
+			Value: hat, Text: upperFirst(hatWords[hat]), Selected: slices.Contains(v.r.PostForm["invite-hat"],
+				hat),
 		})
 	}
 	b.Freeze.Accounts = fill(slices.Concat(people, commons), v.typed("freeze-account"))
-	return v.show(b.status, "circle/coordinate", "Coordinate", wayBack{Href: "/circle", Text: "Our circle"}, b)
+	return v.show(b.status, "circle/coordinate", "Coordinate", wayBack{Href: "/circle", Text: "Our circle"},
+		b)
 }
 
 // everyone lists all members, those who have not come in yet as well.
@@ -129,7 +132,8 @@ func everyone(v *visit) ([]option, error) {
 var coordinateFields = fields{
 	"bad_amount": "coins", "day_limit": "coins", "person_unknown": "person", "name_missing": "name",
 	"bad_text": "name", "bad_time": "on", "already_welcomed": "person", "place_exists": "name",
-	"floor_passed": "person", "account_unknown": "account", "no_change": "account", "account_frozen": "person",
+	"floor_passed": "person", "account_unknown": "account", "no_change": "account",
+	"account_frozen": "person",
 }
 
 // tasks are the forms of the page, by the name each sends.
@@ -149,7 +153,8 @@ func (p *Pages) doCoordinate(v *visit) error {
 	name := v.typed("task")
 	task, ok := tasks[name]
 	if !ok {
-		return machine.Refuse("bad_request", "What you sent could not be read. Load the page again and retry.")
+		return machine.Refuse("bad_request",
+			"What you sent could not be read. Load the page again and retry.")
 	}
 	notice, err := task(p, v, &b)
 	switch {
@@ -218,7 +223,8 @@ func (p *Pages) recordWork(v *visit, b *coordinateBody) (string, error) {
 }
 
 func (p *Pages) welcomeGift(v *visit, _ *coordinateBody) (string, error) {
-	_, err := do[coin.Moved](v, v.by, v.typed("id"), "coin.welcome", coin.Welcome{Person: v.typed("welcome-person")})
+	_, err := do[coin.Moved](v, v.by, v.typed("id"), "coin.welcome",
+		coin.Welcome{Person: v.typed("welcome-person")})
 	return "welcomed", err
 }
 

@@ -40,7 +40,7 @@ func (p *Pages) inWords(v *visit, err error) (int, errorBody) {
 			body.Title, body.Do = "Please sign in", "Go to the first page and sign in."
 			return status, body
 		case http.StatusForbidden:
-			body.Title, body.Do = "This page is not for you", "Go to the first page. All that is yours is there."
+			body.Title, body.Do = "This page is not for you", "All that is yours is on the first page."
 			return status, body
 		case http.StatusNotFound:
 			body.Title, body.Do = "There is nothing here", "Check the address, or go to the first page."
@@ -54,11 +54,13 @@ func (p *Pages) inWords(v *visit, err error) (int, errorBody) {
 		reference = id.String()[24:]
 	}
 	if !errors.Is(err, context.Canceled) {
-		p.cfg.Log.ErrorContext(v.r.Context(), "a page failed", "path", v.r.Pattern, "reference", reference, "err", err)
+		p.cfg.Log.ErrorContext(v.r.Context(), "a page failed", "path", v.r.Pattern, "reference", reference,
+			"err", err)
 	}
 	return http.StatusServiceUnavailable, errorBody{
-		Title: "The circle cannot answer just now", Happened: "Something is not working on our side. Nothing is lost.",
-		Do:        "Wait a minute, then load this page again. What you sent counts once, even if you send it again.",
+		Title:     "The circle cannot answer just now",
+		Happened:  "Something is not working on our side. Nothing is lost.",
+		Do:        "Wait a minute, then try again. What you sent counts once, even if you send it twice.",
 		Reference: reference,
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/exchange"
+	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
 )
 
@@ -21,8 +22,11 @@ type names struct {
 
 // of names a person or account in an event; people as far as the reader may know them.
 func (n names) of(id, name string) string {
-	if id == n.me {
+	switch id {
+	case n.me:
 		return "you"
+	case machine.ActorOperator:
+		return "whoever runs our computer"
 	}
 	for _, a := range n.overview.Accounts {
 		if a.Account == id {
@@ -46,7 +50,7 @@ func (p *Pages) events(v *visit, overview coin.Overview, known exchange.Alliance
 	out := []event{}
 	for _, e := range got.Events {
 		icon, text := eventWords(called, e)
-		if text == "" {
+		if text == "" || len(out) == eventsShown {
 			continue
 		}
 		out = append(out, event{
@@ -134,7 +138,8 @@ func exchangeWords(n names, e member.Happened) (icon, text string) {
 	case "exchange.received":
 		return "gift", "you were given " + amount + " by someone in " + other
 	case "exchange.late":
-		return "clock", other + " has not answered in time. Your " + amount + " stay set aside, and we called them back"
+		return "clock", other + " has not answered in time. Your " + amount +
+			" stay set aside, and we called them back"
 	}
 	return "", ""
 }

@@ -114,7 +114,8 @@ func badForm(err error) error {
 		return machine.Refuse("too_large", "What you sent is larger than %d MB. Choose a smaller picture.",
 			MaxPictureBytes>>20)
 	default:
-		return machine.Refuse("bad_request", "What you sent could not be read. Load the page again and retry.")
+		return machine.Refuse("bad_request",
+			"What you sent could not be read. Load the page again and retry.")
 	}
 }
 

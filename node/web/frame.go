@@ -50,8 +50,11 @@ type option struct {
 // doneNotices are what a page can say after something was done. The address carries the key only, so that
 // no link from elsewhere can put words on our pages.
 var doneNotices = map[string]notice{
-	"out":         {Tone: "good", Title: "You are signed out."},
-	"autogift":    {Tone: "good", Title: "Your choice is saved.", Text: "It holds for coins you earn from now on."},
+	"out": {Tone: "good", Title: "You are signed out."},
+	"autogift": {
+		Tone: "good", Title: "Your choice is saved.",
+		Text: "It holds for coins you earn from now on.",
+	},
 	"code":        {Tone: "good", Title: "You have a new code.", Text: "An older one no longer works."},
 	"chosen":      {Tone: "good", Title: "Your choices are saved."},
 	"passkey-off": {Tone: "good", Title: "The passkey is removed."},
@@ -61,7 +64,10 @@ var doneNotices = map[string]notice{
 	"place":       {Tone: "good", Title: "The place is added.", Text: "It can be given coins now."},
 	"stopped":     {Tone: "good", Title: "The account is stopped."},
 	"opened":      {Tone: "good", Title: "The account is open again."},
-	"met":         {Tone: "good", Title: "You know this circle now.", Text: "Next, agree on how far to trust each other."},
+	"met": {
+		Tone: "good", Title: "You know this circle now.",
+		Text: "Next, agree on how far to trust each other.",
+	},
 	"offered": {
 		Tone: "good", Title: "Your circle's consent is on its way.",
 		Text: "When the other circle agrees to the same terms, coins can go both ways.",
@@ -142,11 +148,12 @@ func (v *visit) wears(hat string) bool {
 }
 
 func (v *visit) looking() looking {
-	if len(v.me.ActsFor) == 0 {
+	onCoins := strings.HasPrefix(v.r.URL.Path, "/coins")
+	if len(v.me.ActsFor) == 0 || (!onCoins && v.by.OnBehalfOf == "") {
 		return looking{}
 	}
 	l := looking{Action: "/coins", Choices: []option{{Value: "", Text: "My own coins", Selected: true}}}
-	if v.r.Method == http.MethodGet && strings.HasPrefix(v.r.URL.Path, "/coins") {
+	if v.r.Method == http.MethodGet && onCoins {
 		l.Action = v.r.URL.Path
 	}
 	for _, other := range v.me.ActsFor {

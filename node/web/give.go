@@ -121,8 +121,9 @@ func (p *Pages) showGive(v *visit, b giveBody) error {
 }
 
 var giveFields = fields{
-	"bad_amount": "coins", "floor_passed": "coins", "to_nobody": "to", "to_self": "to", "person_unknown": "to",
-	"place_unknown": "to", "bad_picture": "picture", "too_large": "picture", "bad_text": "note",
+	"bad_amount": "coins", "floor_passed": "coins", "to_nobody": "to", "to_self": "to",
+	"person_unknown": "to",
+	"place_unknown":  "to", "bad_picture": "picture", "too_large": "picture", "bad_text": "note",
 	"account_frozen": "", "account_closed": "to",
 }
 
@@ -190,8 +191,9 @@ func (p *Pages) showPay(v *visit, b payBody) error {
 }
 
 var payFields = fields{
-	"bad_amount": "coins", "floor_passed": "coins", "to_nobody": "to", "to_self": "to", "person_unknown": "to",
-	"name_missing": "kind", "bad_text": "note", "account_closed": "to",
+	"bad_amount": "coins", "floor_passed": "coins", "to_nobody": "to", "to_self": "to",
+	"person_unknown": "to",
+	"name_missing":   "kind", "bad_text": "note", "account_closed": "to",
 }
 
 func (p *Pages) pay(v *visit) error {
@@ -252,7 +254,8 @@ func (p *Pages) given(v *visit) error {
 
 func (p *Pages) findGift(v *visit, b *givenBody) (bool, error) {
 	id := v.r.URL.Query().Get("gift")
-	got, err := ask[coin.Statement](v, v.by, "coin.statement", filled(coin.StatementQuery{Limit: statementLines}))
+	got, err := ask[coin.Statement](v, v.by, "coin.statement",
+		filled(coin.StatementQuery{Limit: statementLines}))
 	if err != nil {
 		return false, err
 	}

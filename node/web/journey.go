@@ -42,9 +42,9 @@ func (p *Pages) journey(v *visit) error {
 	chosen := chosenLot(lots, v.r.URL.Query().Get("lot"))
 	for i, l := range lots {
 		link := lotLink{URL: "/coins/journey?lot=" + keyOf(l), Name: p.lotName(l), Current: i == chosen}
-		link.When = "I have these"
+		link.When = p.began(l) + "I have these"
 		if i >= len(got.Held) {
-			link.When = "I passed these on"
+			link.When = p.began(l) + "I passed these on"
 		}
 		b.Lots = append(b.Lots, link)
 	}
@@ -101,6 +101,14 @@ func (p *Pages) lotName(l coin.Lot) string {
 	}
 }
 
+// began says since when coins have been on their way.
+func (p *Pages) began(l coin.Lot) string {
+	if len(l.Steps) == 0 {
+		return ""
+	}
+	return "Since " + p.day(l.Steps[0].At) + ". "
+}
+
 func (p *Pages) summary(l coin.Lot) string {
 	if len(l.Steps) == 0 {
 		return ""
@@ -143,7 +151,8 @@ func times(n int64) string {
 // station puts one act of a coin's life in words. Only those who agreed are named.
 func (p *Pages) station(s coin.Step) station {
 	st := station{
-		Date: upperFirst(p.day(s.At)), DateISO: iso(s.At), Where: s.Place, Poem: s.Note, Icon: iconOf(s.Activity),
+		Date: upperFirst(p.day(s.At)), DateISO: iso(s.At), Where: s.Place, Poem: s.Note,
+		Icon: iconOf(s.Activity),
 	}
 	if s.Picture {
 		st.PictureURL, st.PictureAlt = pictureURL(s.Transfer), altOf(s.Alt)
@@ -205,11 +214,29 @@ func possible(l coin.Lot) []string {
 
 // iconsByWord find a picture for an activity by a word in it.
 var iconsByWord = []struct{ word, icon string }{
-	{"garden", "garden"}, {"lunch", "meal"}, {"meal", "meal"}, {"cook", "meal"}, {"food", "meal"},
-	{"shop", "shopping"}, {"lift", "car"}, {"drive", "car"}, {"company", "company"}, {"tea", "company"},
-	{"visit", "company"}, {"walk", "walk"}, {"repair", "repair"}, {"fix", "repair"}, {"listen", "listen"},
-	{"phone", "listen"}, {"teach", "book"}, {"read", "book"}, {"office", "book"}, {"house", "home"},
-	{"clean", "home"}, {"group", "people"}, {"meeting", "people"},
+	{"garden", "garden"},
+	{"lunch", "meal"},
+	{"meal", "meal"},
+	{"cook", "meal"},
+	{"food", "meal"},
+	{"shop", "shopping"},
+	{"lift", "car"},
+	{"drive", "car"},
+	{"company", "company"},
+	{"tea", "company"},
+	{"visit", "company"},
+	{"walk", "walk"},
+	{"repair", "repair"},
+	{"fix", "repair"},
+	{"listen", "listen"},
+	{"phone", "listen"},
+	{"teach", "book"},
+	{"read", "book"},
+	{"office", "book"},
+	{"house", "home"},
+	{"clean", "home"},
+	{"group", "people"},
+	{"meeting", "people"},
 }
 
 func iconOf(activity string) string {

@@ -57,7 +57,8 @@ func (p *Pages) showMe(v *visit, b meBody) error {
 			return err
 		}
 		b.Passkeys = append(b.Passkeys, passkey{
-			ID: base64.RawURLEncoding.EncodeToString(k.ID), Name: k.Name, Added: p.day(k.Added), FormID: id.String(),
+			ID: base64.RawURLEncoding.EncodeToString(k.ID), Name: k.Name, Added: p.day(k.Added),
+			FormID: id.String(),
 		})
 	}
 	_, here, _ := v.session()
@@ -135,7 +136,8 @@ func (p *Pages) removePasskey(v *visit) error {
 	if err != nil {
 		return machine.Refuse("passkey_unknown", "You have no such passkey.")
 	}
-	_, err = do[machine.None](v, v.self(), v.typed("id"), "member.passkey-remove", member.RemovePasskey{ID: id})
+	_, err = do[machine.None](v, v.self(), v.typed("id"), "member.passkey-remove",
+		member.RemovePasskey{ID: id})
 	if err != nil {
 		return err
 	}
@@ -158,7 +160,8 @@ func (p *Pages) closeSessions(v *visit) error {
 		if err != nil {
 			return err
 		}
-		_, err = do[machine.None](v, v.self(), id.String(), "member.signout", member.CloseSession{Session: s.Session})
+		_, err = do[machine.None](v, v.self(), id.String(), "member.signout",
+			member.CloseSession{Session: s.Session})
 		if err != nil {
 			return err
 		}

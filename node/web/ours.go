@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 const (
 	issuedLinesRead  = 100
 	issuedLinesShown = 6
+	eventsShown      = 20
 	silentAfter      = 24 * time.Hour
 )
 
@@ -100,7 +102,8 @@ func (p *Pages) accounts(b *oursBody, founded int64, o coin.Overview, policy coi
 			b.Pool.Words = "Coins that belong to everyone and wait to be of use."
 			if policy.WelcomeMinutes > 0 {
 				n := a.Minutes / policy.WelcomeMinutes
-				b.Pool.Words = "Enough to welcome " + count(n, "person") + " with " + coins(policy.WelcomeMinutes) + " each."
+				b.Pool.Words = "Enough to welcome " + count(n, "person") + " with " +
+					coins(policy.WelcomeMinutes) + " each."
 				if n == 0 {
 					b.Pool.Words = "A newcomer's welcome takes " + coins(policy.WelcomeMinutes) + "."
 				}
@@ -110,7 +113,8 @@ func (p *Pages) accounts(b *oursBody, founded int64, o coin.Overview, policy coi
 				", and became coins."
 		case coin.KindPlace:
 			b.Places = append(b.Places, place{
-				Name: a.Name, What: "Has been given " + coins(a.Minutes), Icon: "place", GiveURL: "/coins/give?to=" + a.Account,
+				Name: a.Name, What: "Has been given " +
+					coins(a.Minutes), Icon: "place", GiveURL: "/coins/give?to=" + a.Account,
 			})
 		}
 	}
@@ -151,7 +155,8 @@ func issuedLately(v *visit) ([]issuedLine, error) {
 
 // hatWords say what a hat means.
 var hatWords = map[string]string{
-	member.HatGetting: "gets support", member.HatGiving: "gives support", member.HatArranging: "arranges support",
+	member.HatGetting: "gets support", member.HatGiving: "gives support",
+	member.HatArranging:   "arranges support",
 	member.HatCoordinator: "coordinator", member.HatSecretary: "secretary",
 }
 
@@ -179,20 +184,22 @@ func faces(v *visit, list member.People) ([]face, string) {
 		}
 		out = append(out, f)
 	}
+	slices.SortStableFunc(out, func(a, b face) int { return strings.Compare(a.Name, b.Name) })
 	switch list.Others {
 	case 0:
 		return out, ""
 	case 1:
 		return out, "One more person belongs to the circle and chose not to be shown."
 	default:
-		return out, count(int64(list.Others), "person") + " more belong to the circle and chose not to be shown."
+		return out, strconv.Itoa(list.Others) + " more people belong to the circle and chose not to be shown."
 	}
 }
 
 func (p *Pages) alliance(a exchange.Alliance, links []Link) alliance {
 	out := alliance{
 		Name: a.Name, Place: a.Place, Position: position(a.Minutes), Agreed: a.Since != 0,
-		Limit: "at most " + coins(a.LimitMinutes) + " either way", accountBar: barOf(a.Minutes, a.LimitMinutes),
+		Limit: "at most " + coins(a.LimitMinutes) + " either way", accountBar: barOf(a.Minutes,
+			a.LimitMinutes),
 		Health: p.health(a, links), State: allianceState(a),
 	}
 	if a.ReviewOn != "" {

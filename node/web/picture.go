@@ -28,8 +28,9 @@ const (
 func smaller(raw []byte) ([]byte, error) {
 	config, format, err := image.DecodeConfig(bytes.NewReader(raw))
 	if err != nil || (format != "jpeg" && format != "png") {
-		return nil, machine.Refuse("bad_picture", "This picture cannot be read. Choose a photo (JPEG) or a drawing"+
-			" (PNG).")
+		return nil, machine.Refuse("bad_picture",
+			"This picture cannot be read. Choose a photo (JPEG) or a drawing"+
+				" (PNG).")
 	}
 	if int64(config.Width)*int64(config.Height) > MaxPixels {
 		return nil, machine.Refuse("too_large", "This picture is %d by %d points, more than can be taken."+
@@ -49,7 +50,8 @@ func smaller(raw []byte) ([]byte, error) {
 			return out.Bytes(), nil
 		}
 	}
-	return nil, machine.Refuse("too_large", "This picture has too many fine details to be kept. Choose another one.")
+	return nil, machine.Refuse("too_large",
+		"This picture has too many fine details to be kept. Choose another one.")
 }
 
 // shrink scales a picture down so that neither side is longer than maxSide: each new point is the mean of the

@@ -93,7 +93,8 @@ func TestUpright(t *testing.T) {
 				t.Errorf("orientation %d: %d by %d", orientation, w, h)
 			}
 			seen := strings.Join([]string{
-				corner(t, img, 2, 2), corner(t, img, w-3, 2), corner(t, img, w-3, h-3), corner(t, img, 2, h-3),
+				corner(t, img, 2, 2), corner(t, img, w-3, 2), corner(t, img, w-3, h-3), corner(t, img, 2,
+					h-3),
 			}, " ")
 			if seen != corners {
 				t.Errorf("orientation %d: corners %s, want %s", orientation, seen, corners)
@@ -114,7 +115,8 @@ func TestSmaller(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, raw := range map[string][]byte{
-		"large": asJPEG(t, quarters(4000, 3000)), "noise": asJPEG(t, noise), "small": asJPEG(t, quarters(3, 2)),
+		"large": asJPEG(t, quarters(4000, 3000)), "noise": asJPEG(t, noise), "small": asJPEG(t,
+			quarters(3, 2)),
 		"thin": transparent.Bytes(),
 	} {
 		got, err := smaller(raw)
@@ -123,11 +125,13 @@ func TestSmaller(t *testing.T) {
 		}
 		again, err := smaller(raw)
 		if err != nil || !bytes.Equal(got, again) {
-			t.Errorf("%s: the same picture twice gives two pictures (%v): a form sent twice would count twice", name, err)
+			t.Errorf("%s: the same picture twice gives two (%v): a form sent twice would be two", name, err)
 		}
 		config, kind, err := image.DecodeConfig(bytes.NewReader(got))
-		if err != nil || kind != "jpeg" || config.Width > maxSide || config.Height > maxSide || len(got) > maxStoredBytes {
-			t.Errorf("%s: %s of %d by %d, %d bytes, %v", name, kind, config.Width, config.Height, len(got), err)
+		if err != nil || kind != "jpeg" || config.Width > maxSide || config.Height > maxSide ||
+			len(got) > maxStoredBytes {
+			t.Errorf("%s: %s of %d by %d, %d bytes, %v", name, kind, config.Width, config.Height, len(got),
+				err)
 		}
 		if img, _ := jpeg.Decode(bytes.NewReader(got)); name == "thin" && corner(t, img, 1, 1) != "RGB" {
 			t.Errorf("what one can see through is not white")

@@ -148,7 +148,10 @@ func (p *Pages) welcome(v *visit) error {
 	if err != nil {
 		return err
 	}
-	return p.showWelcome(v, welcomeBody{form: f, ShownName: v.me.Name, Seen: v.me.Seen, Journey: v.me.Journey})
+	return p.showWelcome(v, welcomeBody{
+		form: f, ShownName: v.me.Name, Seen: v.me.Seen,
+		Journey: v.me.Journey,
+	})
 }
 
 func (p *Pages) showWelcome(v *visit, b welcomeBody) error {

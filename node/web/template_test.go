@@ -14,9 +14,11 @@ import (
 
 // bodies are what each template is given, by the template's name.
 var bodies = map[string]any{
-	"error": errorBody{}, "signin/signin": signInBody{}, "signin/enter": enterBody{}, "signin/expired": expiredBody{},
+	"error": errorBody{}, "signin/signin": signInBody{}, "signin/enter": enterBody{},
+	"signin/expired": expiredBody{},
 	"signin/welcome": welcomeBody{}, "coins/mine": mineBody{}, "coins/statement": statementBody{},
-	"coins/give": giveBody{}, "coins/pay": payBody{}, "coins/given": givenBody{}, "coins/abroad": abroadBody{},
+	"coins/give": giveBody{}, "coins/pay": payBody{}, "coins/given": givenBody{},
+	"coins/abroad":  abroadBody{},
 	"coins/journey": journeyBody{}, "circle/ours": oursBody{}, "circle/coordinate": coordinateBody{},
 	"circle/allies": alliesBody{}, "me/me": meBody{},
 }
@@ -41,7 +43,8 @@ func TestTemplates(t *testing.T) {
 			if err := templates[template].ExecuteTemplate(&b, "layout", f); err != nil {
 				t.Fatal(err)
 			}
-			if text := b.String(); strings.Contains(text, "ZgotmplZ") || strings.Contains(text, "<no value>") {
+			if text := b.String(); strings.Contains(text, "ZgotmplZ") || strings.Contains(text,
+				"<no value>") {
 				t.Error("a value did not come through")
 			}
 		})
@@ -87,7 +90,8 @@ func strictly(t *testing.T, raw []byte, into any) {
 // TestTemplatesAreSafe looks for what the content security policy forbids and for forms that would ask
 // another address, in the templates as they are written.
 func TestTemplatesAreSafe(t *testing.T) {
-	forbidden := regexp.MustCompile(`(?i)\sstyle=|\son[a-z]+=|<style|<script>|javascript:|https?://|\shx-on|target="_blank"`)
+	forbidden := regexp.MustCompile(`(?i)\sstyle=|\son[a-z]+=|<style|<script>|javascript:|https?://|` +
+		`\shx-on|target="_blank"`)
 	err := fs.WalkDir(templateFiles, "templates", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err

@@ -57,14 +57,15 @@ type Link struct {
 
 // Config is what the pages are made from. Links and Now may be nil.
 type Config struct {
-	Circle    Circle
-	Gate      Gate
-	Caller    func(ctx context.Context) (machine.Caller, bool) // set by whoever checked the request
-	StatusOf  func(code string) int                            // HTTP status of a refusal
-	NewID     func() (machine.ID, error)
-	NewSecret func() (secret string, hash machine.Hash, err error) // hash is the SHA-256 of secret
-	Origin    string                                               // where people reach the node, for links to give away
-	Card      func() string                                        // this circle's card as text
+	Circle   Circle
+	Gate     Gate
+	Caller   func(ctx context.Context) (machine.Caller, bool) // set by whoever checked the request
+	StatusOf func(code string) int                            // HTTP status of a refusal
+	NewID    func() (machine.ID, error)
+	// NewSecret draws the secret of a link; the hash is its SHA-256.
+	NewSecret func() (secret string, hash machine.Hash, err error)
+	Origin    string        // where people reach the node, for links to give away
+	Card      func() string // this circle's card as text
 	OpenCard  func(text string) (sealed []byte, err error)
 	Links     func() []Link
 	Version   string
@@ -108,7 +109,10 @@ func New(cfg Config) (*Pages, error) {
 
 // parseTemplates joins every page with the frame and the parts that all share.
 func parseTemplates(files fs.FS) (map[string]*template.Template, error) {
-	shared, err := template.New("").Funcs(template.FuncMap{"asset": assets.Path, "field": fieldOf, "dict": dict}).
+	shared, err := template.New("").Funcs(template.FuncMap{
+		"asset": assets.Path, "field": fieldOf,
+		"dict": dict,
+	}).
 		ParseFS(files, "templates/layout.html", "templates/parts.html", "templates/icons.html")
 	if err != nil {
 		return nil, err

@@ -20,16 +20,16 @@ func moment(unixMillis int64) time.Time { return time.UnixMilli(unixMillis).In(l
 // day says on which day something was: today, yesterday, 3 November, 3 November 2024.
 func (p *Pages) day(unixMillis int64) string {
 	now, then := p.now(), moment(unixMillis)
-	switch sameDay := func(a time.Time) bool { return a.Format(time.DateOnly) == then.Format(time.DateOnly) }; {
-	case sameDay(now):
+	switch then.Format(time.DateOnly) {
+	case now.Format(time.DateOnly):
 		return "today"
-	case sameDay(now.AddDate(0, 0, -1)):
+	case now.AddDate(0, 0, -1).Format(time.DateOnly):
 		return "yesterday"
-	case now.Year() == then.Year():
-		return then.Format("2 January")
-	default:
-		return then.Format("2 January 2006")
 	}
+	if now.Year() == then.Year() {
+		return then.Format("2 January")
+	}
+	return then.Format("2 January 2006")
 }
 
 // when is day with the time of day: today at 15:04.

@@ -40,7 +40,8 @@ type town struct {
 	kv       *machine.Mem
 	behind   time.Duration
 	watchers map[chan []machine.Event]bool
-	broken   error // what Do answers instead of doing anything
+	watched  chan struct{} // holds one thing once somebody watches
+	broken   error         // what Do answers instead of doing anything
 }
 
 func newTown(t testing.TB, name string) *town {
@@ -53,6 +54,7 @@ func newTown(t testing.TB, name string) *town {
 	return &town{
 		t: t, name: name, machine: m, key: ed25519.NewKeyFromSeed(seed[:]), people: map[string]string{},
 		kv: machine.NewMem(), watchers: map[chan []machine.Event]bool{},
+		watched: make(chan struct{}, 1),
 	}
 }
 
@@ -113,10 +115,24 @@ func (w *town) Watch() (<-chan []machine.Event, func()) {
 	defer w.mu.Unlock()
 	watcher := make(chan []machine.Event, 100)
 	w.watchers[watcher] = true
+	select {
+	case w.watched <- struct{}{}:
+	default:
+	}
 	return watcher, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		delete(w.watchers, watcher)
+	}
+}
+
+// waitWatched returns when somebody follows the events.
+func (w *town) waitWatched() {
+	w.t.Helper()
+	select {
+	case <-w.watched:
+	case <-time.After(pageTimeout):
+		w.t.Fatal("no page follows the events")
 	}
 }
 
@@ -213,7 +229,10 @@ func (w *town) found(founder string) {
 		Founder: machine.Text("", founder),
 	}).(member.Made).Person
 	w.enter(w.link(founder))
-	w.must(founder, "member.choose", member.Choose{Name: machine.Text("", founder), Seen: true, Journey: true})
+	w.must(founder, "member.choose", member.Choose{
+		Name: machine.Text("", founder), Seen: true,
+		Journey: true,
+	})
 	w.must(founder, "coin.policy", coin.SetPolicy{
 		FloorMinutes: -300, WelcomeMinutes: 600, AutoGift: true, EarnDayMinutes: 720, ReviewOn: "2027-09-30",
 		Decision: "HB-3",
@@ -232,7 +251,8 @@ func (w *town) card() []byte {
 	host := "12D3KooW" + w.name[:1]
 	raw, err := charter.Seal(w.key, charter.Card{
 		Circle: w.id(), Name: w.name, Place: "Calderdale", Aim: "care", Key: w.public(), Seq: 1,
-		Hosts: []charter.Host{{Peer: host, Until: 1 << 50}}, Addrs: []string{"/ip4/127.0.0.1/tcp/1/p2p/" + host},
+		Hosts: []charter.Host{{Peer: host, Until: 1 << 50}}, Addrs: []string{"/ip4/127.0.0.1/tcp/1/p2p/" +
+			host},
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -302,8 +322,10 @@ func serve(w *town) *site {
 	}
 	pages, err := web.New(web.Config{
 		Circle: w, Gate: gate, Caller: auth.CallerFrom, StatusOf: auth.StatusOf, NewID: api.NewID,
-		NewSecret: auth.NewSecret, Origin: s.server.URL, Card: func() string { return charter.Text(w.card()) },
-		OpenCard: charter.ParseText, Links: func() []web.Link { return s.links }, Version: "test", Now: w.Now, Log: log,
+		NewSecret: auth.NewSecret, Origin: s.server.URL,
+		Card:     func() string { return charter.Text(w.card()) },
+		OpenCard: charter.ParseText, Links: func() []web.Link { return s.links }, Version: "test", Now: w.Now,
+		Log: log,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -332,7 +354,10 @@ func story(t testing.TB) *site {
 	hb.found("Farida")
 	bh.found("Orla")
 	td.found("Tariq")
-	for name, seen := range map[string]bool{"Wendy": true, "Alice": true, "Ben": true, "Norah": false, "Dev": false} {
+	for name, seen := range map[string]bool{
+		"Wendy": true, "Alice": true, "Ben": true, "Norah": false,
+		"Dev": false,
+	} {
 		hb.join(name, seen)
 	}
 	hb.invite("Kathleen")
@@ -340,7 +365,10 @@ func story(t testing.TB) *site {
 	ally(hb, bh, "Farida", "Orla", 2400)
 	hb.must("Farida", "exchange.meet", exchange.Meet{Card: td.card()})
 	td.must("Tariq", "exchange.meet", exchange.Meet{Card: hb.card()})
-	td.must("Tariq", "exchange.ally", exchange.Ally{Circle: string(hb.id()), LimitMinutes: 1200, ReviewOn: "2027-06-01"})
+	td.must("Tariq", "exchange.ally", exchange.Ally{
+		Circle: string(hb.id()), LimitMinutes: 1200,
+		ReviewOn: "2027-06-01",
+	})
 	settle(hb, td)
 	hb.must("Farida", "coin.place", coin.AddPlace{Place: "hub-garden", Name: "The hub garden"})
 	hb.must("Farida", "coin.place", coin.AddPlace{Place: "repair-cafe", Name: "Repair café"})
@@ -372,9 +400,11 @@ func tellCoins(hb, bh *town) {
 	hb.must("Farida", "coin.welcome", coin.Welcome{Person: hb.people["Norah"]})
 	hb.must("Farida", "coin.welcome", coin.Welcome{Person: hb.people["Alice"]})
 	hb.must("Norah", "coin.pay", coin.Pay{
-		To: hb.people["Alice"], Minutes: 120, Activity: "company", Note: machine.Text("", "You made the tea."),
+		To: hb.people["Alice"], Minutes: 120, Activity: "company", Note: machine.Text("",
+			"You made the tea."),
 	})
 	hb.ago(10)
+	bh.ago(10)
 	hb.must("Alice", "coin.pay", coin.Pay{To: hb.people["Ben"], Minutes: 75, Activity: "a lift"})
 	hb.must("Wendy", "coin.give", coin.Give{
 		To: hb.people["Alice"], Minutes: 60, Note: machine.Text("", "For the long afternoon."),
@@ -407,7 +437,11 @@ type visitor struct {
 func (s *site) stranger() *visitor {
 	jar := cookies{}
 	return &visitor{site: s, client: &http.Client{
-		Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Jar: jar, CheckRedirect: func(*http.Request,
+			[]*http.Request,
+		) error {
+			return http.ErrUseLastResponse
+		},
 	}}
 }
 

@@ -1,0 +1,50 @@
+package sim
+
+import (
+	"fmt"
+
+	"github.com/carecircle/carecircle/federation/payment"
+)
+
+// atRest: nobody waits for anything, and everything written has been read. Where something is wrong already
+// there may never be rest.
+func (s *sim) atRest() bool { return len(s.res.Violations) > 0 || s.unrest() == "" }
+
+// unrest says what is not at rest yet; empty when all is.
+func (s *sim) unrest() string {
+	if s.open > 0 {
+		return fmt.Sprintf("%d requests have no answer", s.open)
+	}
+	for _, t := range s.towns {
+		if !t.up || len(t.inflight) > 0 {
+			return t.name + " is busy"
+		}
+		for i, r := range t.replicas {
+			if r.applied < len(t.log) {
+				return fmt.Sprintf("%s: replica %d is at %d of %d", t.name, i, r.applied, len(t.log))
+			}
+		}
+		for _, p := range t.courier.Status() {
+			if !p.Connected || p.Held != p.Tail || p.LastError != "" {
+				return fmt.Sprintf("%s to %s: %+v", t.name, s.byID[p.Peer].name, p)
+			}
+		}
+		for _, p := range t.peers() {
+			if held := s.byID[p.Circle].peerState(t).Held; held != p.Tail {
+				return fmt.Sprintf("%d of %d letters from %s are held", held.Seq, p.Tail.Seq, t.name)
+			}
+		}
+	}
+	for _, t := range s.towns {
+		open := 0
+		t.payments(func(p payment.Payment) {
+			if p.Open() {
+				open++
+			}
+		})
+		if open > 0 {
+			return fmt.Sprintf("%s: %d payments are not decided", t.name, open)
+		}
+	}
+	return ""
+}
