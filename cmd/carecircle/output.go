@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -12,9 +13,27 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// format is the value of -o. A wrong one is refused before anything is done.
+type format string
+
+func (f *format) String() string { return string(*f) }
+
+// Type names the value in a command's help.
+func (f *format) Type() string { return "string" }
+
+// Set implements the flag's value.
+func (f *format) Set(text string) error {
+	if text != "table" && text != "json" && text != "csv" {
+		return errors.New("choose table, json or csv")
+	}
+	*f = format(text)
+	return nil
+}
+
 // outputFlag adds -o to a command.
 func outputFlag(c *cobra.Command, into *string) {
-	c.Flags().StringVarP(into, "output", "o", "table", "how to print: table, json or csv")
+	*into = "table"
+	c.Flags().VarP((*format)(into), "output", "o", "how to print: table, json or csv")
 }
 
 // show prints any answer: as JSON, or its list as a table or CSV, or else its fields, one a line.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -39,12 +40,13 @@ func TestMain(m *testing.M) {
 
 // process is a "carecircle serve" of its own.
 type process struct {
-	cmd     *exec.Cmd
-	started time.Time
-	ready   chan struct{} // closed when it has said where it is
-	ended   chan struct{} // closed when it is gone
-	stdin   io.Closer
-	said    said
+	cmd        *exec.Cmd
+	started    time.Time
+	readyAfter time.Duration // set before ready is closed
+	ready      chan struct{} // closed when it has said where it is
+	ended      chan struct{} // closed when it is gone
+	stdin      io.Closer
+	said       said
 }
 
 // said is what a process wrote.
@@ -68,9 +70,17 @@ func (s *said) String() string {
 // startServe starts the node in a directory as a process. The test must end it; it ends with the test anyway.
 func startServe(tb testing.TB, dir string) *process {
 	tb.Helper()
-	self, err := os.Executable()
+	p, err := spawn(dir)
 	if err != nil {
 		tb.Fatal(err)
+	}
+	return p
+}
+
+func spawn(dir string) (*process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
 	}
 	p := &process{ready: make(chan struct{}), ended: make(chan struct{})}
 	p.cmd = exec.Command(self, "serve", "--data", dir, "--log-level", "error")
@@ -78,27 +88,28 @@ func startServe(tb testing.TB, dir string) *process {
 	p.cmd.Stderr = &p.said
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
-		tb.Fatal(err)
+		return nil, err
 	}
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
-		tb.Fatal(err)
+		return nil, err
 	}
 	p.started = time.Now()
 	if err := p.cmd.Start(); err != nil {
-		tb.Fatal(err)
+		return nil, err
 	}
 	go func() {
 		first := true
 		for lines := bufio.NewScanner(out); lines.Scan(); first = false {
 			fmt.Fprintln(&p.said, lines.Text()) //nolint:errcheck // it cannot fail
 			if first && strings.Contains(lines.Text(), " is at http") {
+				p.readyAfter = time.Since(p.started)
 				close(p.ready)
 			}
 		}
 		p.cmd.Wait() //nolint:errcheck // it was killed, mostly
 		close(p.ended)
 	}()
-	return p
+	return p, nil
 }
 
 // waitReady returns once the node has said where it is.
@@ -138,23 +149,25 @@ func (p *process) stop(tb testing.TB) {
 
 // fixedPort returns a free loopback port outside the range from which the system serves itself: it stays free
 // while its node is dead, and no caller of a dead node can be given it as its own.
-func fixedPort(tb testing.TB) string {
-	tb.Helper()
+func fixedPort() (string, error) {
 	for range 1000 {
 		port := strconv.Itoa(15000 + rand.IntN(15000))
 		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
 			l.Close() //nolint:errcheck // nothing was sent
-			return port
+			return port, nil
 		}
 	}
-	tb.Fatal("there is no free port")
-	return ""
+	return "", errors.New("there is no free port")
 }
 
 // initNode makes a node's directory with fixed ports and returns the address of its pages.
 func initNode(tb testing.TB, dir, name string) (base string) {
 	tb.Helper()
-	http, letters := fixedPort(tb), fixedPort(tb)
+	http, err := fixedPort()
+	letters, err2 := fixedPort()
+	if err := errors.Join(err, err2); err != nil {
+		tb.Fatal(err)
+	}
 	call(tb, "init", "--data", dir, "--name", name, "--place", name, "--aim", "To test", "--founder",
 		"Farida",
 		"--http", "127.0.0.1:"+http, "--letters", "/ip4/127.0.0.1/tcp/"+letters)

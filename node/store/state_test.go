@@ -218,6 +218,9 @@ func TestLargestCommitFits(t *testing.T) {
 	for i, rows := range []int{1, 2, maxFlushRows - 1} {
 		fill("a", rows, maxFlushBytes-1-rows)
 		s.Commit(uint64(2*i + 1))
+		if s.Flushed() != uint64(2*i) {
+			t.Fatalf("flushed %d before there was enough", s.Flushed())
+		}
 		fill("b", min(rows, MaxCommitRows), MaxCommitBytes)
 		s.Commit(uint64(2*i + 2))
 		if s.Flushed() != uint64(2*i+2) {

@@ -168,9 +168,9 @@ func open(opt badger.Options) (_ *badger.DB, err error) {
 	return db, nil
 }
 
-// removeUnborn removes write-ahead files without a byte in them. A kill between Badger's making such a file and
-// its giving it a size leaves one, and Badger then refuses to open: "Create a new file". Nothing was ever
-// written there. Where the directory is in use it touches nothing; Badger will say so.
+// removeUnborn removes write-ahead files without a byte in them. A kill between Badger's making such a file
+// and its giving it a size leaves one, and Badger then refuses to open: "Create a new file". Nothing was
+// ever written there. Where the directory is in use it touches nothing; Badger will say so.
 func removeUnborn(dir string) error {
 	lock, err := lockPath(dir, os.O_RDONLY)
 	if err != nil {
