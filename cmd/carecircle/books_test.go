@@ -71,7 +71,8 @@ func exportTo(t *testing.T, dir, format string) (book, wrong string) {
 	if err := os.WriteFile(book, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	changed := strings.Replace(strings.Replace(text, " 60 min = ", " 61 min = ", 1), " 60 MIN\n", " 61 MIN\n", 1)
+	changed := strings.Replace(strings.Replace(text, " 60 min = ", " 61 min = ", 1), " 60 MIN\n",
+		" 61 MIN\n", 1)
 	if changed == text {
 		t.Fatalf("there is no change of 60 minutes in\n%s", text)
 	}
@@ -188,7 +189,8 @@ func checkCSV(t *testing.T, text string, balances map[ledger.Account]int64) {
 		sums[a] += change
 		last[a] = balance
 		if sums[a] != balance {
-			t.Fatalf("entry %s: the changes of %s make %d, the balance says %d", row[0], a.ID, sums[a], balance)
+			t.Fatalf("entry %s: the changes of %s make %d, the balance says %d", row[0], a.ID, sums[a],
+				balance)
 		}
 	}
 	maps.DeleteFunc(last, func(_ ledger.Account, n int64) bool { return n == 0 })
@@ -225,7 +227,8 @@ func checkVerify(t *testing.T, nodes []string) {
 		out, errs, code := tryCall("verify", path)
 		at := 1 + bytes.Count(raw[:i], []byte("\n"))
 		named := strings.Contains(out, fmt.Sprintf("entry %d", at-1)) || at == 1 || at == lines
-		if code != exitFound || !named || !strings.Contains(out, "WRONG") || !strings.Contains(errs, "wrong") {
+		if code != exitFound || !named || !strings.Contains(out, "WRONG") || !strings.Contains(errs,
+			"wrong") {
 			t.Errorf("byte %d in line %d: exit code %d\n%s%s", i, at, code, out, errs)
 		}
 	}

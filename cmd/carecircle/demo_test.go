@@ -16,13 +16,17 @@ var closing = map[string]map[string]int64{
 		"issuance": -1080, "pool": 0, "place Repair cafe": 60, "account of Blackshaw Head": -60,
 		"Wendy": 300, "Yvonne": 120, "Norah": 480, "Alice": 60, "Dev": 60, "Stanley": 60,
 	},
-	"Blackshaw Head": {"issuance": -600, "pool": 0, "Kitty": 480, "Irene": 60, "account of Hebden Bridge": 60},
+	"Blackshaw Head": {
+		"issuance": -600, "pool": 0, "Kitty": 480, "Irene": 60,
+		"account of Hebden Bridge": 60,
+	},
 }
 
 func playDemo(t *testing.T, dir string) demoResult {
 	t.Helper()
 	var out demoResult
-	if err := json.Unmarshal([]byte(call(t, "demo", "--once", "-o", "json", "--data", dir)), &out); err != nil {
+	if err := json.Unmarshal([]byte(call(t, "demo", "--once", "-o", "json", "--data", dir)),
+		&out); err != nil {
 		t.Fatal(err)
 	}
 	return out
@@ -95,7 +99,8 @@ func checkCases(t *testing.T, cases []demoCase) {
 	}
 	refused, waited, twice := cases[0], cases[1], cases[2]
 	if refused.Outcome != "refused" || refused.Code != "floor_passed" ||
-		refused.Says != "Alice has 1 coin. Giving 8 coins would leave -7 coins, below the floor of -5 coins." {
+		refused.Says != "Alice has 1 coin. Giving 8 coins would leave -7 coins, below the floor of -5"+
+			" coins." {
 		t.Errorf("%+v", refused)
 	}
 	if waited.Outcome != "proposed, then settled" {

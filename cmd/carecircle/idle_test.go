@@ -106,7 +106,10 @@ func fill(b *testing.B, dir string) {
 	move := func(i int) error {
 		who := people[i%benchPeople]
 		if i < benchPeople {
-			_, err := do(machine.ActorOperator, "coin.earn", coin.Earn{Person: who, Minutes: 600, Activity: "garden"})
+			_, err := do(machine.ActorOperator, "coin.earn", coin.Earn{
+				Person: who, Minutes: 600,
+				Activity: "garden",
+			})
 			return err
 		}
 		_, err := do(who, "coin.give", coin.Give{To: people[(i+1)%benchPeople], Minutes: 1})

@@ -110,7 +110,8 @@ func killRound(t *testing.T, both [2]*killable, round []*payment, dice *rand.Ran
 	ctx, cancel := context.WithTimeout(t.Context(), waitLong)
 	defer cancel()
 	victim := both[dice.IntN(2)]
-	killAfter, downFor := time.Duration(dice.Int64N(int64(40*time.Millisecond))), time.Duration(dice.Int64N(int64(150*time.Millisecond)))
+	killAfter := time.Duration(dice.Int64N(int64(40 * time.Millisecond)))
+	downFor := time.Duration(dice.Int64N(int64(150 * time.Millisecond)))
 	again, againAfter := dice.IntN(3) == 0, time.Duration(dice.Int64N(int64(300*time.Millisecond)))
 	var busy sync.WaitGroup
 	for _, p := range round {

@@ -38,8 +38,9 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", RequireUniqueNames: true,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"code": wantCode, "ports": setPorts, "serve": scriptServe, "halt": scriptHalt, "person": scriptPerson,
-			"enter": scriptEnter, "big": scriptBig,
+			"code": wantCode, "ports": setPorts, "serve": scriptServe, "halt": scriptHalt,
+			"person": scriptPerson,
+			"enter":  scriptEnter, "big": scriptBig,
 		},
 	})
 }

@@ -68,7 +68,8 @@ func smallCircle(t testing.TB) (s *source, people []string) {
 	}
 	const op = machine.ActorOperator
 	must(op, "member.found", member.Found{
-		Circle: string(letter.CircleIDOf(public)), Key: public, Name: "Small <Circle>", Place: "Here", Aim: "To test",
+		Circle: string(letter.CircleIDOf(public)), Key: public, Name: "Small <Circle>", Place: "Here",
+		Aim:     "To test",
 		Founder: machine.Text("", "Fay"),
 	})
 	must(op, "coin.policy", coin.SetPolicy{FloorMinutes: -300, EarnDayMinutes: 720, ReviewOn: "2026-09-30"})
@@ -120,7 +121,8 @@ func verify(t testing.TB, raw []byte) Checked {
 func TestLogIsWell(t *testing.T) {
 	s, _ := smallCircle(t)
 	c := verify(t, export(t, s, "log"))
-	if !c.OK() || c.Commands != uint64(s.n) || c.Refused != 1 || c.Done != c.Commands-1 || c.Name != "Small <Circle>" {
+	if !c.OK() || c.Commands != uint64(s.n) || c.Refused != 1 || c.Done != c.Commands-1 ||
+		c.Name != "Small <Circle>" {
 		t.Errorf("%+v", c)
 	}
 	if c.Sum != 0 || c.Entries == 0 || c.Accounts != 5 {
@@ -161,7 +163,8 @@ func TestNoByteChangesUnnoticed(t *testing.T) {
 			bad[i] ^= 1 << bit
 			wantFound(t, bad, fmt.Sprintf("bit %d of byte %d (%q)", bit, i, b), at, lines)
 		}
-		wantFound(t, slices.Delete(bytes.Clone(raw), i, i+1), fmt.Sprintf("without byte %d (%q)", i, b), at, lines)
+		wantFound(t, slices.Delete(bytes.Clone(raw), i, i+1), fmt.Sprintf("without byte %d (%q)", i, b), at,
+			lines)
 		for _, extra := range []byte("\rA") {
 			bad := slices.Insert(bytes.Clone(raw), i, extra)
 			wantFound(t, bad, fmt.Sprintf("%q before byte %d (%q)", extra, i, b), at, lines)
@@ -188,9 +191,11 @@ func TestLinesMoved(t *testing.T) {
 	lines = lines[:len(lines)-1]
 	for i := range lines {
 		at, last := i+1, len(lines)
-		wantFound(t, bytes.Join(slices.Delete(slices.Clone(lines), i, i+1), nil), fmt.Sprintf("without line %d", at),
+		wantFound(t, bytes.Join(slices.Delete(slices.Clone(lines), i, i+1), nil),
+			fmt.Sprintf("without line %d", at),
 			min(at, last-1), last-1)
-		wantFound(t, bytes.Join(slices.Insert(slices.Clone(lines), i, lines[i]), nil), fmt.Sprintf("line %d twice", at),
+		wantFound(t, bytes.Join(slices.Insert(slices.Clone(lines), i, lines[i]), nil),
+			fmt.Sprintf("line %d twice", at),
 			at+1, last+1)
 		if i+1 < len(lines) {
 			swapped := slices.Clone(lines)
@@ -254,7 +259,10 @@ func TestForgedLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err = machine.NewCommand(c.ID, c.Caller, c.At, c.Kind, coin.Earn{Person: people[0], Minutes: 720, Activity: "x"})
+	c, err = machine.NewCommand(c.ID, c.Caller, c.At, c.Kind, coin.Earn{
+		Person: people[0], Minutes: 720,
+		Activity: "x",
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,16 +273,24 @@ func TestForgedLog(t *testing.T) {
 	named := own
 	named.Name = "Other"
 	for what, raw := range map[string][]byte{
-		"own header, forger's signature":        forge(t, forger, own, earn),
-		"forger's header and signature":         forge(t, forger, h(forger), earn),
-		"forger's header, the same commands":    forge(t, forger, h(forger), honest),
-		"forger's key under the circle's id":    forge(t, forger, header{logFormat, own.Circle, own.Name, h(forger).Key}, earn),
-		"another name, signed by the circle":    forge(t, s.key, named, honest),
-		"the founding left out":                 forge(t, s.key, own, honest[1:]),
-		"a command twice, signed by the circle": forge(t, s.key, own, append(slices.Clone(honest), honest[at])),
-		"no command, signed by the circle":      forge(t, s.key, own, nil),
-		"not a command, signed by the circle":   forge(t, s.key, own, append(slices.Clone(honest), []byte("x"))),
-		"another format":                        forge(t, s.key, header{"carecircle log v2", own.Circle, own.Name, own.Key}, honest),
+		"own header, forger's signature":     forge(t, forger, own, earn),
+		"forger's header and signature":      forge(t, forger, h(forger), earn),
+		"forger's header, the same commands": forge(t, forger, h(forger), honest),
+		"forger's key under the circle's id": forge(t, forger, header{
+			logFormat, own.Circle, own.Name,
+			h(forger).Key,
+		}, earn),
+		"another name, signed by the circle": forge(t, s.key, named, honest),
+		"the founding left out":              forge(t, s.key, own, honest[1:]),
+		"a command twice, signed by the circle": forge(t, s.key, own, append(slices.Clone(honest),
+			honest[at])),
+		"no command, signed by the circle": forge(t, s.key, own, nil),
+		"not a command, signed by the circle": forge(t, s.key, own, append(slices.Clone(honest),
+			[]byte("x"))),
+		"another format": forge(t, s.key, header{
+			"carecircle log v2", own.Circle,
+			own.Name, own.Key,
+		}, honest),
 	} {
 		if c := verify(t, raw); c.OK() {
 			t.Errorf("%s: nothing was found", what)
@@ -301,8 +317,10 @@ func TestCompare(t *testing.T) {
 		logs []Checked
 		want int
 	}{
-		"mirrors":               {[]Checked{log("a", Mirror{Circle: "b", BookMinutes: 60}), log("b", Mirror{Circle: "a", BookMinutes: -60})}, 0},
-		"differ":                {[]Checked{log("a", Mirror{Circle: "b", BookMinutes: 60}), log("b", Mirror{Circle: "a", BookMinutes: 60})}, 1},
+		"mirrors": {[]Checked{log("a", Mirror{Circle: "b", BookMinutes: 60}), log("b",
+			Mirror{Circle: "a", BookMinutes: -60})}, 0},
+		"differ": {[]Checked{log("a", Mirror{Circle: "b", BookMinutes: 60}), log("b",
+			Mirror{Circle: "a", BookMinutes: 60})}, 1},
 		"one has no account":    {[]Checked{log("a", Mirror{Circle: "b", BookMinutes: 60}), log("b")}, 1},
 		"the other has none":    {[]Checked{log("a"), log("b", Mirror{Circle: "a", BookMinutes: 1})}, 1},
 		"strangers":             {[]Checked{log("a"), log("b")}, 0},

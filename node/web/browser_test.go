@@ -170,22 +170,6 @@ func (b *tab) submit(t *testing.T, button string) {
 		chromedp.WaitReady(chromedp.CSS("html:not([data-old]) #maincontent")))
 }
 
-// text is what can be read on the page.
-func (b *tab) text(t *testing.T) string {
-	t.Helper()
-	return evaluate[string](t, b, `document.body.innerText`)
-}
-
-func (b *tab) shows(t *testing.T, words ...string) {
-	t.Helper()
-	text := b.text(t)
-	for _, w := range words {
-		if !strings.Contains(text, w) {
-			t.Errorf("the page does not say %q. It says:\n%s", w, text)
-		}
-	}
-}
-
 var axe = sync.OnceValues(func() (string, error) {
 	raw, err := os.ReadFile("assets/node_modules/axe-core/axe.min.js")
 	if err != nil {

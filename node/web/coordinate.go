@@ -1,6 +1,7 @@
 package web
 
 import (
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,15 +53,15 @@ type freezeForm struct {
 func (b coordinateBody) wrong() bool { return len(b.Errors) > 0 }
 
 func (p *Pages) coordinate(v *visit) error {
-	b, err := p.newCoordinate(v)
+	b, err := p.newCoordinate()
 	if err != nil {
 		return err
 	}
 	return p.showCoordinate(v, b)
 }
 
-func (p *Pages) newCoordinate(v *visit) (coordinateBody, error) {
-	b := coordinateBody{Errors: []problem{}, Wrong: map[string]string{}, status: 200}
+func (p *Pages) newCoordinate() (coordinateBody, error) {
+	b := coordinateBody{Errors: []problem{}, Wrong: map[string]string{}, status: http.StatusOK}
 	for _, id := range []*string{&b.Work.ID, &b.Welcome.ID, &b.Invite.ID, &b.Place.ID, &b.Freeze.ID} {
 		drawn, err := p.cfg.NewID()
 		if err != nil {
@@ -146,7 +147,7 @@ func (p *Pages) doCoordinate(v *visit) error {
 	if err := v.readForm(); err != nil {
 		return err
 	}
-	b, err := p.newCoordinate(v)
+	b, err := p.newCoordinate()
 	if err != nil {
 		return err
 	}

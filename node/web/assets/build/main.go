@@ -143,7 +143,8 @@ func describe(message api.Message) string {
 // sassPlugin hands .scss files to the sass compiler from npm and the result back to esbuild as CSS.
 func sassPlugin(root string) api.Plugin {
 	return api.Plugin{Name: "sass", Setup: func(build api.PluginBuild) {
-		build.OnLoad(api.OnLoadOptions{Filter: `\.scss$`}, func(args api.OnLoadArgs) (api.OnLoadResult, error) {
+		build.OnLoad(api.OnLoadOptions{Filter: `\.scss$`}, func(args api.OnLoadArgs) (api.OnLoadResult,
+			error) {
 			var css, complaints bytes.Buffer
 			command := exec.Command("node", "node_modules/sass/sass.js", "--load-path=node_modules",
 				"--quiet-deps", "--no-source-map", args.Path)
@@ -284,5 +285,6 @@ func licenceWords(root, folder, name string) (string, error) {
 			return "", fmt.Errorf("read licence of %s: %w", name, err)
 		}
 	}
-	return "", fmt.Errorf("no licence found for %s: put its text in licences/%s.txt", name, filepath.Base(name))
+	return "", fmt.Errorf("no licence found for %s: put its text in licences/%s.txt", name,
+		filepath.Base(name))
 }
