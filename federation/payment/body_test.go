@@ -170,8 +170,11 @@ func TestMismatch(t *testing.T) {
 	theirs, stop := propose, payment.CancelBody{TID: tid(1)}
 	theirs.TID = tid(1)
 	for _, in := range []payment.Input{
-		payment.GotPropose{Peer: south.id, Body: theirs}, payment.GotCancel{Peer: south.id, Body: stop},
-		payment.GotAccept{Body: accept}, payment.GotReject{Body: reject}, nil,
+		payment.GotPropose{Peer: south.id, Body: theirs},
+		payment.GotCancel{Peer: south.id, Body: stop},
+		payment.GotAccept{Body: accept},
+		payment.GotReject{Body: reject},
+		nil,
 	} {
 		if _, err := north.step(ours, in); !errors.Is(err, payment.ErrMismatch) {
 			t.Errorf("%T: %v", in, err)

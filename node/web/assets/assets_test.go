@@ -37,8 +37,10 @@ func TestHandler(t *testing.T) {
 		{"gzip refused", "/assets/app-AB.css", "gzip;q=0", "", 200, "body{}", "", keepForeverValue},
 		{"gzip weighed", "/assets/app-AB.css", "gzip; q=0.5", "", 200, "packed", "gzip", keepForeverValue},
 		{"known already", "/assets/app-AB.css", "", `"app-AB.css"`, 304, "", "", keepForeverValue},
-		{"other coding known", "/assets/app-AB.css", "gzip", `"app-AB.css"`, 200, "packed", "gzip",
-			keepForeverValue},
+		{
+			"other coding known", "/assets/app-AB.css", "gzip", `"app-AB.css"`, 200, "packed", "gzip",
+			keepForeverValue,
+		},
 		{"no hash", "/assets/LICENSES.txt", "", "", 200, "thanks", "", askAgainValue},
 		{"unhashed name", "/assets/app.css", "", "", 404, "404 page not found\n", "", ""},
 		{"not in the manifest", "/assets/not-listed.html", "", "", 404, "404 page not found\n", "", ""},

@@ -144,7 +144,8 @@ func describe(message api.Message) string {
 func sassPlugin(root string) api.Plugin {
 	return api.Plugin{Name: "sass", Setup: func(build api.PluginBuild) {
 		build.OnLoad(api.OnLoadOptions{Filter: `\.scss$`}, func(args api.OnLoadArgs) (api.OnLoadResult,
-			error) {
+			error,
+		) {
 			var css, complaints bytes.Buffer
 			command := exec.Command("node", "node_modules/sass/sass.js", "--load-path=node_modules",
 				"--quiet-deps", "--no-source-map", args.Path)
