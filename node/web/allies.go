@@ -61,7 +61,7 @@ func (p *Pages) showAllies(v *visit, b alliesBody, typed consentForm) error {
 		}
 		b.Others = append(b.Others, k)
 	}
-	return v.show(b.status, "circle/allies", "Other circles", wayBack{Href: "/circle", Text: "Our circle"}, b)
+	return v.show(b.status, "circle/allies", "Other circles", backToCircle, b)
 }
 
 func (p *Pages) consentOf(a exchange.Alliance, typed consentForm) (*consentForm, error) {

@@ -77,9 +77,10 @@ func TestDays(t *testing.T) {
 
 func TestOurPage(t *testing.T) {
 	for next, want := range map[string]string{
-		"/coins?a=1": "/coins?a=1", "": "", "//evil.example": "", "https://evil.example/": "",
-		"/\\evil.example":     "",
-		"javascript:alert(1)": "", "coins": "", "/a\r\nb": "",
+		"/coins?a=1": "/coins?a=1", "": "", "//evil.example": "", "///evil.example": "",
+		"https://evil.example/": "",
+		"/\\evil.example":       "",
+		"javascript:alert(1)":   "", "coins": "", "/a\r\nb": "",
 	} {
 		if got := ourPage(next); got != want {
 			t.Errorf("%q leads to %q, want %q", next, got, want)
@@ -105,7 +106,7 @@ func TestKeepFor(t *testing.T) {
 
 func TestShortName(t *testing.T) {
 	for name, want := range map[string]string{
-		"Repair café": "repair-caf", "  The Hub's Garden! ": "the-hub-s-garden", "花": "",
+		"Repair café": "repair-caf", "  The Hub's Garden! ": "the-hub-s-garden", "花": "place-b0a1eab5",
 		"a very long name of a place that goes on and on": "a-very-long-name-of-a-place-that-goes-on",
 	} {
 		if got := shortName(name); got != want {

@@ -17,6 +17,7 @@ import (
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/webauthn"
 	"github.com/chromedp/chromedp"
 
 	"github.com/carecircle/carecircle/circle/coin"
@@ -248,6 +249,9 @@ var memberPages = []string{
 func TestEveryPage(t *testing.T) {
 	s := story(t)
 	stranger, alice, farida, dev := s.tab(t), s.tab(t), s.tab(t), s.tab(t)
+	v := s.signedIn("Alice")
+	given := v.post("/coins/pay", with(v.form("/coins/pay", "kind"), "to", s.people["Ben"], "kind", "a lift",
+		"coins", "1", "note", "You drove through the snow.")).location
 	alice.signIn(t, "Alice")
 	farida.signIn(t, "Farida")
 	dev.signIn(t, "Alice")
@@ -265,6 +269,7 @@ func TestEveryPage(t *testing.T) {
 		for _, page := range memberPages {
 			look(alice, page)
 		}
+		look(alice, given)
 		look(farida, "/circle/coordinate")
 		look(farida, "/circle/allies")
 		look(farida, "/circle")
@@ -316,6 +321,10 @@ func TestMistakes(t *testing.T) {
 				t.Errorf("%s: the title does not say that something is wrong: %q", c.page, title)
 			}
 		}
+		farida.open(t, "/circle/coordinate")
+		farida.do(t, chromedp.SendKeys(chromedp.CSS("#invite-name"), "Joan"))
+		farida.submit(t, "#invite button")
+		farida.check(t, "/circle/coordinate-link", size[0])
 		alice.open(t, "/nowhere")
 		alice.complaints()
 		alice.check(t, "/nowhere", size[0])
@@ -414,5 +423,50 @@ func TestHoursAsTyped(t *testing.T) {
 			`document.querySelector("[data-hours-of]").textContent`); said != want {
 			t.Errorf("%q is said as %q, want %q", typed, said, want)
 		}
+	}
+}
+
+// TestPasskey adds a passkey with an authenticator that lives in the browser, signs out, and signs in with it.
+func TestPasskey(t *testing.T) {
+	s := story(t)
+	b := s.tab(t)
+	if _, err := chromedp.Call(b.ctx, webauthn.Enable, webauthn.EnableParams{}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := chromedp.Call(b.ctx, webauthn.AddVirtualAuthenticator, webauthn.AddVirtualAuthenticatorParams{
+		Options: &webauthn.VirtualAuthenticatorOptions{
+			Protocol: webauthn.AuthenticatorProtocolCtap2, Transport: webauthn.AuthenticatorTransportInternal,
+			HasResidentKey: true, HasUserVerification: true, IsUserVerified: true,
+			AutomaticPresenceSimulation: true,
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.signIn(t, "Wendy")
+	b.open(t, "/me?offer=passkey")
+	b.do(t, chromedp.SetValue(chromedp.CSS("#passkey-name"), "Wendy's tablet"))
+	b.submit(t, "[data-passkey=register]")
+	if text := evaluate[string](t, b,
+		`document.querySelector("#passkeys").innerText`); !strings.Contains(text,
+		"Wendy's tablet") {
+		t.Fatalf("the passkey is not listed: %s", text)
+	}
+	b.submit(t, ".cc-header__out")
+	b.submit(t, "[data-passkey=signin]")
+	if where := evaluate[string](t, b, "location.pathname"); where != "/coins" {
+		t.Fatalf("signed in with the passkey, got to %s", where)
+	}
+	b.open(t, "/me")
+	b.submit(t, `form[action="/me/passkeys/remove"] button`)
+	b.submit(t, ".cc-header__out")
+	b.complaints()
+	b.do(t, chromedp.Click(chromedp.CSS("[data-passkey=signin]")),
+		chromedp.PollFunction[chromedp.Void](`() => /\S/.test(document.querySelector("#passkey-status").textContent) &&
+			!document.querySelector("[data-passkey=signin]").disabled`))
+	if said := evaluate[string](t, b,
+		`document.querySelector("#passkey-status").textContent`); !strings.Contains(said,
+		"passkey") {
+		t.Errorf("a passkey that was removed: %q", said)
 	}
 }

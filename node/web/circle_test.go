@@ -61,12 +61,16 @@ func TestCoordinate(t *testing.T) {
 		"2020-01-01").
 		says(t, http.StatusUnprocessableEntity, "lies in the past year")
 
+	v.task(t, "work", "work-coins", "1", "work-activity", "Weaving").
+		says(t, http.StatusNotFound, "Choose who gave their time")
+	v.task(t, "welcome").says(t, http.StatusNotFound, "Choose who is new")
+	v.task(t, "freeze", "freeze-why", "phone lost").says(t, http.StatusNotFound, "Choose an account")
 	v.task(t, "welcome", "welcome-person", wendy).leads(t, "/circle/coordinate?done=welcomed")
 	v.task(t, "welcome", "welcome-person", s.people["Alice"]).says(t, http.StatusConflict,
 		"had the welcome gift before")
 	v.task(t, "place", "place-name", "St. Mary's Hall").leads(t, "/circle/coordinate?done=place")
 	s.signedIn("Ben").get("/coins/give").says(t, http.StatusOK, "St. Mary's Hall")
-	v.task(t, "place", "place-name", "").says(t, http.StatusUnprocessableEntity, "short name")
+	v.task(t, "place", "place-name", "").says(t, http.StatusUnprocessableEntity, "what the place is called")
 
 	v.task(t, "freeze", "freeze-account", wendy, "freeze-do", "stop", "freeze-why", "phone lost").
 		leads(t, "/circle/coordinate?done=stopped")

@@ -154,8 +154,7 @@ func (p *Pages) statement(v *visit) error {
 	if v.r.Header.Get("HX-Request") != "" {
 		return p.render(v, http.StatusOK, "coins/statement", "statement", b)
 	}
-	return v.show(http.StatusOK, "coins/statement", "What came and went",
-		wayBack{Href: "/coins", Text: "Back to my coins"}, b)
+	return v.show(http.StatusOK, "coins/statement", "What came and went", backToCoins, b)
 }
 
 func (p *Pages) lines(v *visit, before uint64) (statementBody, error) {

@@ -294,7 +294,11 @@ func TestActingForOthers(t *testing.T) {
 	if s.balance("Dev") != 0 {
 		t.Errorf("Dev has %d after a gift with a picture", s.balance("Dev"))
 	}
-	v.get("/me"+forDev).says(t, http.StatusForbidden, "may not act for this person")
+	refused := v.get("/me" + forDev)
+	refused.says(t, http.StatusForbidden, "may not act for this person")
+	if strings.Contains(refused.body, "for=") {
+		t.Error("the way on leads back to the person they may not act for")
+	}
 	s.signedIn("Wendy").get("/coins"+forDev).says(t, http.StatusForbidden, "may not act for this person")
 	v.get("/coins").says(t, http.StatusOK, "your own coins")
 	if me := view[member.Me](s.town, "Dev", "member.me"); me.Name != "Dev" {

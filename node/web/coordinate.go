@@ -1,6 +1,8 @@
 package web
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
 	"slices"
 	"strconv"
@@ -75,6 +77,8 @@ func (p *Pages) newCoordinate() (coordinateBody, error) {
 	return b, err
 }
 
+var backToCircle = wayBack{Href: "/circle", Text: "Our circle"}
+
 func (p *Pages) showCoordinate(v *visit, b coordinateBody) error {
 	if !v.wears(member.HatCoordinator) {
 		return machine.Refuse("hat_missing", "This page is for people who wear the hat of a coordinator.")
@@ -106,13 +110,12 @@ func (p *Pages) showCoordinate(v *visit, b coordinateBody) error {
 	b.Invite.People = fill(all, v.typed("invite-person"))
 	for _, hat := range member.Hats {
 		b.Invite.Hats = append(b.Invite.Hats, option{
-			Value: hat, Text: upperFirst(hatWords[hat]), Selected: slices.Contains(v.r.PostForm["invite-hat"],
-				hat),
+			Value: hat, Text: upperFirst(hatWords[hat]),
+			Selected: slices.Contains(v.r.PostForm["invite-hat"], hat),
 		})
 	}
 	b.Freeze.Accounts = fill(slices.Concat(people, commons), v.typed("freeze-account"))
-	return v.show(b.status, "circle/coordinate", "Coordinate", wayBack{Href: "/circle", Text: "Our circle"},
-		b)
+	return v.show(b.status, "circle/coordinate", "Coordinate", backToCircle, b)
 }
 
 // everyone lists all members, those who have not come in yet as well.
@@ -208,7 +211,10 @@ func (p *Pages) recordWork(v *visit, b *coordinateBody) (string, error) {
 	w.Coins, w.Activity, w.Place = v.typed("work-coins"), v.typed("work-activity"), v.typed("work-place")
 	w.On = v.typed("work-on")
 	minutes, sentence := minutesOf(w.Coins)
-	if sentence != "" {
+	switch {
+	case v.typed("work-person") == "":
+		return "", machine.Refuse("person_unknown", "Choose who gave their time.")
+	case sentence != "":
 		return "", machine.Refuse("bad_amount", "%s", sentence)
 	}
 	earn := coin.Earn{Person: v.typed("work-person"), Minutes: minutes, Activity: w.Activity, Place: w.Place}
@@ -224,13 +230,19 @@ func (p *Pages) recordWork(v *visit, b *coordinateBody) (string, error) {
 }
 
 func (p *Pages) welcomeGift(v *visit, _ *coordinateBody) (string, error) {
-	_, err := do[coin.Moved](v, v.by, v.typed("id"), "coin.welcome",
-		coin.Welcome{Person: v.typed("welcome-person")})
+	person := v.typed("welcome-person")
+	if person == "" {
+		return "", machine.Refuse("person_unknown", "Choose who is new.")
+	}
+	_, err := do[coin.Moved](v, v.by, v.typed("id"), "coin.welcome", coin.Welcome{Person: person})
 	return "welcomed", err
 }
 
 func (p *Pages) addPlace(v *visit, b *coordinateBody) (string, error) {
 	b.Place.Name = v.typed("place-name")
+	if b.Place.Name == "" {
+		return "", machine.Refuse("name_missing", "Say what the place is called.")
+	}
 	_, err := do[machine.None](v, v.by, v.typed("id"), "coin.place", coin.AddPlace{
 		Place: shortName(b.Place.Name), Name: b.Place.Name,
 	})
@@ -246,11 +258,19 @@ func shortName(name string) string {
 		return ' '
 	}, strings.ToLower(name))
 	short = strings.Join(strings.Fields(short), "-")
-	return strings.Trim(short[:min(len(short), 40)], "-")
+	short = strings.Trim(short[:min(len(short), 40)], "-")
+	if short == "" { // in letters that a short name cannot have
+		sum := sha256.Sum256([]byte(name))
+		return "place-" + hex.EncodeToString(sum[:4])
+	}
+	return short
 }
 
 func (p *Pages) stopAccount(v *visit, b *coordinateBody) (string, error) {
 	b.Freeze.Why, b.Freeze.Open = v.typed("freeze-why"), v.typed("freeze-do") == "open"
+	if v.typed("freeze-account") == "" {
+		return "", machine.Refuse("account_unknown", "Choose an account.")
+	}
 	_, err := do[machine.None](v, v.by, v.typed("id"), "coin.freeze", coin.Freeze{
 		Account: v.typed("freeze-account"), Frozen: !b.Freeze.Open, Why: b.Freeze.Why,
 	})

@@ -17,6 +17,9 @@ type errorBody struct {
 // a reference, and only the reference is shown.
 func (p *Pages) errorPage(v *visit, err error) {
 	status, body := p.inWords(v, err)
+	if unlessHidden(err) == nil { // the way on must not lead back to the person they may not act for
+		v.by.OnBehalfOf = ""
+	}
 	f, frameErr := v.frame(body.Title)
 	if frameErr != nil { // the circle cannot even say its name: the page does without it
 		f.Circle.Name = "Your"
