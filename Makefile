@@ -101,7 +101,7 @@ lint: assets $(TOOLS) ## check the source: house rules, gofumpt, vet, staticchec
 	$(call stage,staticcheck,bin/staticcheck ./...)
 	$(call stage,golangci-lint,bin/golangci-lint run ./...)
 
-# Where goroutines meet. Race tests take a C compiler and several times as long.
+# Where goroutines meet. Race tests take a C compiler and several times as long, so models get fewer rounds.
 CONCURRENT := federation/p2p node node/api node/auth node/gossip node/replica node/store node/web
 RACED := $(foreach dir,$(CONCURRENT),$(if $(wildcard $(dir)/*_test.go),./$(dir)))
 
@@ -111,7 +111,7 @@ unit: assets ## run every test
 
 .PHONY: race
 race: assets ## run the tests of the concurrent packages under the race detector
-	$(call stage,race detector,CGO_ENABLED=1 $(GO) test -race -timeout $(TIMEOUT) $(RACED))
+	$(call stage,race detector,CGO_ENABLED=1 $(GO) test -race -short -timeout $(TIMEOUT) $(RACED))
 
 .PHONY: test
 test: deps build lint unit race ## all that CI runs: build, lint, tests, race detector

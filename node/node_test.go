@@ -29,7 +29,10 @@ func makeNode(t *testing.T) string {
 
 func start(t *testing.T, dir string) *node.Node {
 	t.Helper()
-	n, err := node.Open(t.Context(), dir, node.Options{Version: "test", Fatal: func(err error) { t.Error(err) }})
+	n, err := node.Open(t.Context(), dir, node.Options{
+		Version: "test",
+		Fatal:   func(err error) { t.Error(err) },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,9 +99,18 @@ func TestWhatCannotStart(t *testing.T) {
 		spoil func(t *testing.T, dir string)
 		says  string
 	}{
-		"no circle":     {func(t *testing.T, dir string) { remove(t, dir, "config.json") }, "carecircle init"},
-		"unknown field": {func(t *testing.T, dir string) { write(t, dir, "config.json", `{"nmae":"x"}`) }, "nmae"},
-		"empty aim":     {func(t *testing.T, dir string) { write(t, dir, "config.json", `{"name":"x"}`) }, "fill in"},
+		"no circle": {
+			func(t *testing.T, dir string) { remove(t, dir, "config.json") },
+			"carecircle init",
+		},
+		"unknown field": {
+			func(t *testing.T, dir string) { write(t, dir, "config.json", `{"nmae":"x"}`) },
+			"nmae",
+		},
+		"empty aim": {
+			func(t *testing.T, dir string) { write(t, dir, "config.json", `{"name":"x"}`) },
+			"fill in",
+		},
 		"open key": {func(t *testing.T, dir string) {
 			if err := os.Chmod(filepath.Join(dir, "circle.key"), 0o644); err != nil {
 				t.Fatal(err)
@@ -125,7 +137,8 @@ func TestWhatCannotStart(t *testing.T) {
 			}
 		})
 	}
-	if err := node.Init(makeNode(t), config()); err == nil || !strings.Contains(err.Error(), "already holds") {
+	if err := node.Init(makeNode(t), config()); err == nil || !strings.Contains(err.Error(),
+		"already holds") {
 		t.Errorf("init twice: %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,13 +33,20 @@ const (
 func BenchmarkRestart(b *testing.B) {
 	dir := b.TempDir() + "/n"
 	base := initNode(b, dir, "Bench")
+	program := b.TempDir() + "/carecircle"
+	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		b.Fatalf("build the program: %v\n%s", err, out)
+	}
 	began := time.Now()
 	fill(b, dir)
 	b.Logf("%d entries made in %v", benchEntries, time.Since(began).Round(time.Second))
 	b.ResetTimer()
-	var ready, memory float64
+	var ready, memory, own float64
 	for b.Loop() {
-		p := startServe(b, dir)
+		p, err := spawn(program, dir)
+		if err != nil {
+			b.Fatal(err)
+		}
 		p.waitReady(b)
 		ready += float64(p.readyAfter.Microseconds()) / 1000
 		pause(b.Context(), idleFor)
@@ -47,15 +55,18 @@ func BenchmarkRestart(b *testing.B) {
 			b.Fatal(err, res)
 		}
 		res.Body.Close() //nolint:errcheck // one word
-		kilobytes, err := residentKilobytes(p.cmd.Process.Pid)
-		if err != nil {
+		all, err := kilobytes(p.cmd.Process.Pid, "VmRSS:")
+		anon, err2 := kilobytes(p.cmd.Process.Pid, "RssAnon:")
+		if err := errors.Join(err, err2); err != nil {
 			b.Fatal(err)
 		}
-		memory += kilobytes / 1000
+		memory += all / 1000
+		own += anon / 1000
 		p.stop(b)
 	}
 	b.ReportMetric(ready/float64(b.N), "ready-ms")
 	b.ReportMetric(memory/float64(b.N), "rss-MB")
+	b.ReportMetric(own/float64(b.N), "anon-MB") // of that, what is not a file's pages
 	b.ReportMetric(0, "ns/op")
 }
 
@@ -155,15 +166,15 @@ func atOnce(ctx context.Context, move func(i int) error) error {
 	return errors.Join(errs...)
 }
 
-// residentKilobytes reads how much memory a process holds.
-func residentKilobytes(pid int) (float64, error) {
+// kilobytes reads one line on a process's memory.
+func kilobytes(pid int, what string) (float64, error) {
 	f, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close() //nolint:errcheck // only read
 	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if rest, ok := strings.CutPrefix(lines.Text(), "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(lines.Text(), what); ok {
 			return strconv.ParseFloat(strings.Fields(rest)[0], 64)
 		}
 	}

@@ -41,7 +41,6 @@ func TestMain(m *testing.M) {
 // process is a "carecircle serve" of its own.
 type process struct {
 	cmd        *exec.Cmd
-	started    time.Time
 	readyAfter time.Duration // set before ready is closed
 	ready      chan struct{} // closed when it has said where it is
 	ended      chan struct{} // closed when it is gone
@@ -70,20 +69,21 @@ func (s *said) String() string {
 // startServe starts the node in a directory as a process. The test must end it; it ends with the test anyway.
 func startServe(tb testing.TB, dir string) *process {
 	tb.Helper()
-	p, err := spawn(dir)
+	self, err := os.Executable()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	p, err := spawn(self, dir)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return p
 }
 
-func spawn(dir string) (*process, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
+// spawn starts the program, or this test binary in its place.
+func spawn(program, dir string) (_ *process, err error) {
 	p := &process{ready: make(chan struct{}), ended: make(chan struct{})}
-	p.cmd = exec.Command(self, "serve", "--data", dir, "--log-level", "error")
+	p.cmd = exec.Command(program, "serve", "--data", dir, "--log-level", "error")
 	p.cmd.Env = append(os.Environ(), runSwitch+"=1")
 	p.cmd.Stderr = &p.said
 	out, err := p.cmd.StdoutPipe()
@@ -93,7 +93,7 @@ func spawn(dir string) (*process, error) {
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
-	p.started = time.Now()
+	started := time.Now()
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ func spawn(dir string) (*process, error) {
 		for lines := bufio.NewScanner(out); lines.Scan(); first = false {
 			fmt.Fprintln(&p.said, lines.Text()) //nolint:errcheck // it cannot fail
 			if first && strings.Contains(lines.Text(), " is at http") {
-				p.readyAfter = time.Since(p.started)
+				p.readyAfter = time.Since(started)
 				close(p.ready)
 			}
 		}

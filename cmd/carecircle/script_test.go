@@ -91,7 +91,9 @@ func (s *served) take(ts *testscript.TestScript) *process {
 }
 
 func scriptServe(ts *testscript.TestScript, _ bool, args []string) {
-	p, err := spawn(ts.MkAbs(args[0]))
+	self, err := os.Executable()
+	ts.Check(err)
+	p, err := spawn(self, ts.MkAbs(args[0]))
 	ts.Check(err)
 	ts.Defer(p.kill)
 	select {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -70,6 +71,7 @@ func serveCommand() *cobra.Command {
 			if err := greet(c, n); err != nil {
 				return errors.Join(err, n.Close())
 			}
+			debug.FreeOSMemory() // starting reads the whole log; serving needs little of that memory again
 			<-c.Context().Done()
 			return n.Close()
 		},

@@ -1,12 +1,18 @@
 package sim
 
-import "github.com/carecircle/carecircle/ledger"
+import (
+	"github.com/carecircle/carecircle/circle/machine"
+	"github.com/carecircle/carecircle/ledger"
+)
 
 // checkBooks: the auditor, who heard of nothing but commands and letters, has every balance as the circle.
 func checkBooks(s *sim) {
 	for _, t := range s.towns {
 		if !t.up || t.leader().applied != t.books.judged {
 			continue
+		}
+		if at := machine.ReadMeta(t.state()).At; at != t.books.at {
+			s.fail("auditor", "%s: ledger time is %d, the auditor says %d", t.name, at, t.books.at)
 		}
 		n := 0
 		t.accounts(func(a ledger.Account) {

@@ -57,7 +57,9 @@ func (t *town) start() {
 	if !s.calm {
 		t.skew = s.dice.between(-s.maxSkew(), s.maxSkew())
 	}
-	t.stamp = machine.ReadMeta(t.state()).At
+	if t.stamp = 0; s.dice.chance(700) { // or else the circle itself must see that time goes forward only
+		t.stamp = machine.ReadMeta(t.state()).At
+	}
 	t.nx = s.dice.nonce()
 	t.courier = courier.New(t.id, t.nx, s.dice.next())
 	t.up = true

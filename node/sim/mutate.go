@@ -21,6 +21,7 @@ const (
 	FalseAck      = "false-ack"      // a circle says that it holds letters which it dropped
 	ReplayBatch   = "replay-batch"   // a batch comes again in a later session, under its old one
 	ReplayLetters = "replay-letters" // letters of an older session come again within the one in force
+	SkipLetters   = "skip-letters"   // the first letters of a batch are left out
 	Fork          = "fork"           // a circle signs two letters for one place, and sends both
 	ForkAlone     = "fork-alone"     // the same, but only the second is sent
 	Tamper        = "tamper"         // a letter is changed on the way
@@ -37,7 +38,8 @@ const (
 
 // Mutations are all of them.
 var Mutations = []string{
-	DropCommand, DropAccepts, FalseAck, ReplayBatch, ReplayLetters, Fork, ForkAlone, Tamper, FalseAccept,
+	DropCommand, DropAccepts, FalseAck, ReplayBatch, ReplayLetters, SkipLetters, Fork, ForkAlone, Tamper,
+	FalseAccept,
 	FalseReject, FalseWelcome, ForgeRow, ForgeLimit, ForgePayment, ForgeCommand, ForgetAnswers, RefusalWrites,
 }
 
@@ -178,6 +180,9 @@ func (s *sim) mutateRequest(from *town, to letter.CircleID, msg any) any {
 	}
 	s.caught[l] = append(s.caught[l], b)
 	switch {
+	case s.breaks(SkipLetters, 10) && len(b.Records) > 1:
+		b.Records = b.Records[s.dice.between(1, int64(len(b.Records)-1)):]
+		s.mutated(from.name, "")
 	case s.breaks(Tamper, 5):
 		b.Records = slices.Clone(b.Records)
 		raw := bytes.Clone(b.Records[0].Bytes)

@@ -21,6 +21,7 @@ func TestMutations(t *testing.T) {
 		{sim.FalseAck, "liveness letters"},
 		{sim.ReplayBatch, ""},
 		{sim.ReplayLetters, ""},
+		{sim.SkipLetters, ""},
 		{sim.Tamper, ""},
 		{sim.FalseWelcome, ""},
 		{sim.Fork, "frozen"},

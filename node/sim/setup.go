@@ -150,6 +150,12 @@ func (s *sim) allyAll() {
 				}
 				s.ally(from, to, pick(d, []int64{limit, other}), d.between(0, 1200))
 			}
+			if d.chance(300) { // each offers one limit, and then agrees to the other's
+				s.ally(a, b, limit, 0)
+				s.ally(b, a, other, 0)
+				s.ally(a, b, other, d.between(300, 1000))
+				s.ally(b, a, limit, d.between(300, 1000))
+			}
 			s.ally(a, b, limit, d.between(0, 800))
 			s.ally(b, a, limit, d.between(0, 1500))
 		}

@@ -3,6 +3,7 @@ package store
 import (
 	"bufio"
 	"bytes"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -21,6 +22,12 @@ const childEnv = "CARECIRCLE_STORE_CHILD"
 func TestMain(m *testing.M) {
 	job, dir, isChild := strings.Cut(os.Getenv(childEnv), ":")
 	if !isChild {
+		flag.Parse()
+		if testing.Short() { // under the race detector every step takes several times as long
+			if err := flag.Set("rapid.checks", "20"); err != nil {
+				panic(err)
+			}
+		}
 		os.Exit(m.Run())
 	}
 	jobs := map[string]func(dir string) error{

@@ -69,7 +69,12 @@ func shortened(text string, runes int) string {
 }
 
 // coins puts minutes in words: 1 coin, 2.5 coins.
-func coins(minutes int64) string { return strings.Replace(coin.Coins(minutes), "-", "−", 1) }
+func coins(minutes int64) string {
+	if minutes < 0 {
+		return "−" + coin.Coins(-minutes)
+	}
+	return coin.Coins(minutes)
+}
 
 // bareCoins is coins without the word.
 func bareCoins(minutes int64) string {

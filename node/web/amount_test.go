@@ -30,7 +30,7 @@ func TestMinutesOf(t *testing.T) {
 
 func TestWordsForAmounts(t *testing.T) {
 	for minutes, want := range map[int64]string{
-		60: "1 coin", 90: "1.5 coins", -75: "−1.25 coins", 20: "0.33 coins", 0: "0 coins",
+		60: "1 coin", -60: "−1 coin", 90: "1.5 coins", -75: "−1.25 coins", 20: "0.33 coins", 0: "0 coins",
 	} {
 		if got := coins(minutes); got != want {
 			t.Errorf("coins(%d) is %q, want %q", minutes, got, want)

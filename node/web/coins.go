@@ -43,7 +43,7 @@ type statementBody struct {
 
 type statementLine struct {
 	ID, Date, DateISO, What, Who, Note, PictureURL, PictureAlt string
-	Change, ChangeWords, Balance, JourneyURL                   string
+	Change, Unit, ChangeWords, Balance, JourneyURL             string
 	In                                                         bool
 	State                                                      chip
 }
@@ -180,9 +180,10 @@ func (p *Pages) lines(v *visit, before uint64) (statementBody, error) {
 
 func (p *Pages) line(v *visit, l coin.StatementLine) (statementLine, error) {
 	s := statementLine{
-		ID: strconv.FormatUint(l.N, 10), Date: p.day(l.At), DateISO: iso(l.At), Note: l.Note,
+		ID: strconv.FormatUint(l.N, 10), Date: upperFirst(p.day(l.At)), DateISO: iso(l.At), Note: l.Note,
 		Change: signedCoins(l.Change), Balance: bareCoins(l.Balance), In: l.Change > 0,
 	}
+	_, s.Unit, _ = strings.Cut(coins(l.Change), " ")
 	s.ChangeWords = strings.TrimPrefix(coins(l.Change), "−") + " out"
 	if s.In {
 		s.ChangeWords = coins(l.Change) + " in"
