@@ -27,6 +27,7 @@ const (
 	flushEvery   = time.Second
 	readyTimeout = 60 * time.Second
 	stopTimeout  = 5 * time.Second
+	longLog      = 20_000 // entries beyond the newest snapshot
 )
 
 // Options are what a start may choose.
@@ -251,7 +252,7 @@ func (n *Node) Close() error {
 	}
 	n.running.Wait()
 	if n.replica != nil {
-		errs = append(errs, n.replica.Close())
+		errs = append(errs, n.leaveShort(), n.replica.Close())
 	}
 	if n.state != nil {
 		errs = append(errs, n.state.Close())
@@ -260,6 +261,15 @@ func (n *Node) Close() error {
 		errs = append(errs, n.log.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// leaveShort takes a snapshot where the log has grown long, so that the next start need not read through it.
+func (n *Node) leaveShort() error {
+	s := n.replica.Status()
+	if s.Err != nil || s.Applied < s.SnapshotIndex+longLog {
+		return nil
+	}
+	return n.replica.Snapshot()
 }
 
 // Addr returns the address the pages and the API listen on.

@@ -39,8 +39,8 @@ const (
 // Mutations are all of them.
 var Mutations = []string{
 	DropCommand, DropAccepts, FalseAck, ReplayBatch, ReplayLetters, SkipLetters, Fork, ForkAlone, Tamper,
-	FalseAccept,
-	FalseReject, FalseWelcome, ForgeRow, ForgeLimit, ForgePayment, ForgeCommand, ForgetAnswers, RefusalWrites,
+	FalseAccept, FalseReject, FalseWelcome, ForgeRow, ForgeLimit, ForgePayment, ForgeCommand, ForgetAnswers,
+	RefusalWrites,
 }
 
 // mutation is what is broken on purpose, to see that somebody notices.
