@@ -35,6 +35,7 @@ type letters struct {
 	log     *slog.Logger
 	courier *courier.Courier
 	known   atomic.Pointer[map[string]exchange.PeerState] // by libp2p peer id
+	cards   map[letter.CircleID]charter.Card              // opened; for run alone
 	done    chan answered
 	status  atomic.Pointer[[]courier.PeerStatus]
 	stopped chan struct{}
@@ -70,6 +71,7 @@ func (n *Node) openLetters(ctx context.Context) error {
 		stopped: make(chan struct{}),
 		courier: courier.New(n.Keys.CircleID(), nx, binary.BigEndian.Uint64(nx[:8])),
 	}
+	l.cards = map[letter.CircleID]charter.Card{}
 	l.known.Store(&map[string]exchange.PeerState{})
 	l.status.Store(&[]courier.PeerStatus{})
 	l.host, err = p2p.New(p2p.Config{
@@ -143,10 +145,13 @@ func (l *letters) meetPeers() {
 	now := time.Now().UnixMilli()
 	known := map[string]exchange.PeerState{}
 	for _, p := range peers {
-		card, err := charter.OpenCard(p.Card)
-		if err != nil {
-			l.log.Error("a kept card cannot be read", "circle", p.Circle, "err", err)
-			continue
+		card, opened := l.cards[p.Circle]
+		if !opened || card.Seq != p.CardSeq { // opening checks a signature: once a card
+			if card, err = charter.OpenCard(p.Card); err != nil {
+				l.log.Error("a kept card cannot be read", "circle", p.Circle, "err", err)
+				continue
+			}
+			l.cards[p.Circle] = card
 		}
 		for _, h := range card.Hosts {
 			if now < h.Until {
