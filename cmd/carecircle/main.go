@@ -47,7 +47,12 @@ func (e usageError) Unwrap() error { return e.error }
 // foundError is the error of a check that found something.
 type foundError struct{ count int }
 
-func (e foundError) Error() string { return fmt.Sprintf("%d things are wrong", e.count) }
+func (e foundError) Error() string {
+	if e.count == 1 {
+		return "one thing is wrong"
+	}
+	return fmt.Sprintf("%d things are wrong", e.count)
+}
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 

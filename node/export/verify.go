@@ -69,7 +69,7 @@ func Verify(r io.Reader) (Checked, error) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 64<<10), maxLineBytes)
 	lines.Split(keepEnds)
-	for n := 1; !v.broken && lines.Scan(); n++ {
+	for n := 1; (!v.broken || v.ahead != 0) && lines.Scan(); n++ {
 		raw, whole := bytes.CutSuffix(lines.Bytes(), []byte("\n"))
 		if v.line(n, raw); !whole && !v.broken {
 			v.found(n, "the file was cut off within its last line, after entry %d", v.last.End)
@@ -110,6 +110,7 @@ type verifier struct {
 	first   []byte // the header's line
 	key     []byte
 	last    ending
+	ahead   uint64 // an entry that stands where another should; 0: none
 	ended   bool
 	broken  bool // what comes after cannot be judged
 }
@@ -117,6 +118,8 @@ type verifier struct {
 // line checks one line of the file. After the first thing wrong, what follows cannot be judged.
 func (v *verifier) line(n int, raw []byte) {
 	switch {
+	case v.ahead != 0:
+		v.lookBack(raw)
 	case v.ended:
 		v.found(n, "something follows after the signed end")
 	case v.first == nil:
@@ -169,6 +172,7 @@ func (v *verifier) entry(n int, raw []byte) {
 	switch head := machine.ChainHash(v.last.Head, l.Entry); {
 	case l.N > want:
 		v.found(n, "entry %d is missing: entry %d stands in its place", want, l.N)
+		v.ahead = l.N // the next line tells whether the two were only swapped
 	case l.N < want:
 		v.found(n, "entry %d stands in the place of entry %d", l.N, want)
 	case l.Head != head:
@@ -177,6 +181,15 @@ func (v *verifier) entry(n int, raw []byte) {
 		v.last.End, v.last.Head = l.N, l.Head
 		v.apply(n, l)
 	}
+}
+
+// lookBack is given the line after one that came too early, and says so if the two only changed places.
+func (v *verifier) lookBack(raw []byte) {
+	var l line
+	if want := v.last.End + 1; read(raw, &l) == nil && l.N == want {
+		v.Findings[len(v.Findings)-1].Text = fmt.Sprintf("entry %d and entry %d were swapped", want, v.ahead)
+	}
+	v.ahead = 0
 }
 
 func (v *verifier) apply(n int, l line) {
