@@ -403,7 +403,7 @@ func exchangeCases(s *stage) map[string]kindCase {
 	return map[string]kindCase{
 		"exchange.meet": {good: asked{by: "Farida", body: exchange.Meet{Card: card}}, refused: []asked{
 			{"Alice", "", exchange.Meet{Card: card}, "hat_missing"},
-			{"node", "", exchange.Meet{Card: card}, "unknown_circle"},
+			{"node", "", exchange.Meet{Card: card}, "hat_missing"},
 			{"Farida", "", exchange.Meet{Card: s.hb.card()}, "own_card"},
 			{"Farida", "", exchange.Meet{Card: broken}, "bad_card"},
 			{"Farida", "", exchange.Meet{}, "bad_card"},

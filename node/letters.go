@@ -38,7 +38,6 @@ type letters struct {
 	cards   map[letter.CircleID]charter.Card              // opened; for run alone
 	done    chan answered
 	status  atomic.Pointer[[]courier.PeerStatus]
-	stopped chan struct{}
 }
 
 // replicaOf is what letters needs of the running circle.
@@ -68,7 +67,6 @@ func (n *Node) openLetters(ctx context.Context) error {
 	}
 	l := &letters{
 		circle: n.replica, keys: n.Keys, log: n.options.Log, done: make(chan answered),
-		stopped: make(chan struct{}),
 		courier: courier.New(n.Keys.CircleID(), nx, binary.BigEndian.Uint64(nx[:8])),
 	}
 	l.cards = map[letter.CircleID]charter.Card{}
@@ -94,7 +92,6 @@ func (l *letters) close() error { return l.host.Close() }
 
 // run asks the courier what to do whenever something may have changed, until ctx ends.
 func (l *letters) run(ctx context.Context) {
-	defer close(l.stopped)
 	news, stop := l.circle.Watch()
 	defer stop()
 	tick := time.NewTicker(lettersEvery)

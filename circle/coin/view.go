@@ -205,7 +205,7 @@ func statementLine(rd machine.Read, account string, line ledger.Line, e ledger.E
 		s.Other = act.To
 	}
 	s.OtherName = NameOf(rd, s.Other)
-	if kindOf(s.Other) == KindPerson && s.OtherName == "a member" {
+	if kindOf(s.Other) == KindPerson && s.OtherName == member.Unnamed {
 		s.Other = ""
 	}
 	party := account == rd.Person() || rd.Person() == act.From || rd.Person() == act.To

@@ -40,8 +40,6 @@ func meet(tx *machine.Tx, b Meet) (Met, error) {
 		return Met{Circle: string(card.Circle), Name: card.Name}, nil
 	case known && card.Seq <= old.CardSeq:
 		return Met{}, machine.Refuse("old_card", "A newer card of %s is known here.", old.Name)
-	case !known && tx.Caller().Actor == machine.ActorNode:
-		return Met{}, machine.Refuse("unknown_circle", "A circle is met by people first.")
 	case !known && count(tx) >= MaxPeers:
 		return Met{}, machine.Refuse("too_many",
 			"This circle knows %d others, the most there can be.", MaxPeers)

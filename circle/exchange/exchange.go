@@ -102,8 +102,7 @@ func Feature() machine.Feature {
 
 func rules() []machine.Rule {
 	return []machine.Rule{
-		machine.Do("exchange.meet", "Make another circle known by its card.",
-			machine.AnyOf(secretary, node), meet),
+		machine.Do("exchange.meet", "Make another circle known by its card.", secretary, meet),
 		machine.Do("exchange.ally", "Record your circle's consent to exchange coins with another.",
 			secretary, ally),
 		machine.Do("exchange.code", "Choose your code for receiving coins from other circles.",

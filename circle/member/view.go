@@ -145,10 +145,10 @@ func SeesAll(rd machine.Read) bool {
 	return ok && p.Wears(HatCoordinator, rd.Now) && rd.Person() == rd.Actor
 }
 
-// someMember stands for a member whose name the reader may not know.
-const someMember = "a member"
+// Unnamed stands for a member whose name the reader may not know.
+const Unnamed = "a member"
 
-// NameFor returns a person's name as far as the reader may know it: "a member" otherwise, and the id itself
+// NameFor returns a person's name as far as the reader may know it: Unnamed otherwise, and the id itself
 // for what is not a person.
 func NameFor(rd machine.Read, id string) string {
 	p, ok := Find(rd, id)
@@ -158,7 +158,7 @@ func NameFor(rd machine.Read, id string) string {
 	case p.Seen, rd.Person() == id, rd.Actor == id, SeesAll(rd):
 		return p.Name.Clear()
 	default:
-		return someMember
+		return Unnamed
 	}
 }
 
@@ -273,7 +273,7 @@ func asSeen(rd machine.Read, id string) (shown, name string) {
 	if id == "" {
 		return "", ""
 	}
-	if name = NameFor(rd, id); name == someMember {
+	if name = NameFor(rd, id); name == Unnamed {
 		return "", name
 	}
 	return id, name
