@@ -200,7 +200,12 @@ func TestLinesMoved(t *testing.T) {
 		if i+1 < len(lines) {
 			swapped := slices.Clone(lines)
 			swapped[i], swapped[i+1] = swapped[i+1], swapped[i]
-			wantFound(t, bytes.Join(swapped, nil), fmt.Sprintf("lines %d and %d swapped", at, at+1), at, last)
+			bad := bytes.Join(swapped, nil)
+			wantFound(t, bad, fmt.Sprintf("lines %d and %d swapped", at, at+1), at, last)
+			entries := i > 0 && i+2 < len(lines) // neither the header nor the end
+			if text := verify(t, bad).Findings[0].Text; entries != strings.Contains(text, "swapped") {
+				t.Errorf("lines %d and %d swapped: it says %q", at, at+1, text)
+			}
 		}
 	}
 	for n := range raw {
