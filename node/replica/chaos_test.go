@@ -61,6 +61,20 @@ func (c *cluster) open(n *node) {
 		}
 		return to.Do(ctx, cmd)
 	}
+	cfg.AskIndex = func(ctx context.Context, addr string) (uint64, error) {
+		to := c.reach(n.id, addr)
+		if to == nil {
+			return 0, errors.New("no connection")
+		}
+		return to.Index(ctx)
+	}
+	cfg.AskTerm = func(_ context.Context, addr string) (uint64, error) {
+		to := c.reach(n.id, addr)
+		if to == nil {
+			return 0, errors.New("no connection")
+		}
+		return to.Term(), nil
+	}
 	r, err := Open(cfg)
 	must(c.t, err)
 	c.mu.Lock()

@@ -1,10 +1,12 @@
 package replica
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"sync"
 	"time"
@@ -36,32 +38,13 @@ func (r *Replica) Do(ctx context.Context, c machine.Command) (machine.Outcome, e
 	return out, nil
 }
 
-// Ready returns once the circle has a leader and this replica has applied everything that was committed
-// before. On a replica that does not lead, that is what the leader has told it of so far.
+// Ready returns once the circle has a leader and this replica has applied everything that was answered
+// before.
 func (r *Replica) Ready(ctx context.Context) error {
-	for {
-		changed := r.pulse.changed()
-		if r.raft.State() == raft.Leader {
-			_, err := r.await(ctx, newMark(), nil)
-			if err == nil {
-				return nil
-			}
-		} else if r.otherLeader() != "" {
-			if commit := r.raft.CommitIndex(); commit > 0 && r.raft.AppliedIndex() >= commit {
-				return nil
-			}
-		}
-		poll := time.NewTimer(leaderPoll)
-		select {
-		case <-changed:
-		case <-poll.C:
-		case <-ctx.Done():
-			return fmt.Errorf("replica %s is not ready (%s): %w", r.cfg.ID, r.raft.State(), ctx.Err())
-		case <-r.stopped:
-			return r.cause
-		}
-		poll.Stop()
+	if err := r.Fresh(ctx); err != nil {
+		return fmt.Errorf("replica %s is not ready (%s): %w", r.cfg.ID, r.raft.State(), err)
 	}
+	return nil
 }
 
 // LeaderAddr returns the address of the replica that leads, empty if none is known.
@@ -128,12 +111,13 @@ func (a *attempt) run() (machine.Outcome, error) {
 	return machine.Outcome{}, a.giveUp(fmt.Errorf("proposed %d times without an answer", a.proposals))
 }
 
-// propose hands the bytes to raft and waits: for the answer, another leader, or the time to try again.
+// propose has the bytes proposed and waits: for the answer, another leader, or the time to try again.
 func (a *attempt) propose(changed <-chan struct{}) (*machine.Outcome, error) {
-	a.proposals++
-	a.r.pulse.proposed()
 	again := time.Now().Add(proposeAgain)
-	a.r.raft.Apply(a.raw, proposeAgain)
+	if err := a.hand(); err != nil {
+		return nil, a.giveUp(err)
+	}
+	a.proposals++
 	out, err := a.wait(changed, time.Until(again))
 	if out == nil {
 		if quiet := a.r.pulse.quiet(); quiet >= stuckAfter {
@@ -142,6 +126,21 @@ func (a *attempt) propose(changed <-chan struct{}) (*machine.Outcome, error) {
 		}
 	}
 	return out, err
+}
+
+// hand gives a mark to raft at once, and a command to the proposer, which bundles it with others.
+func (a *attempt) hand() error {
+	if a.command == nil {
+		a.r.handToRaft(a.raw)
+		return nil
+	}
+	return a.r.proposer.add(a.raw)
+}
+
+// handToRaft proposes an entry. It may wait while raft is busy.
+func (r *Replica) handToRaft(entry []byte) {
+	r.pulse.proposed()
+	r.raft.Apply(entry, proposeAgain)
 }
 
 // forward asks the leader.
@@ -182,7 +181,7 @@ func (a *attempt) giveUp(cause error) error {
 	switch {
 	case a.proposals > 0:
 		return fmt.Errorf("%w (%w)", ErrUnknown, cause)
-	case errors.Is(cause, ErrNotLeader), errors.Is(cause, ErrStopped):
+	case errors.Is(cause, ErrNotLeader), errors.Is(cause, ErrStopped), errors.Is(cause, errBusy):
 		return cause
 	default:
 		return fmt.Errorf("%w and none is found: nothing was proposed, try again (%w)", ErrNotLeader, cause)
@@ -198,7 +197,7 @@ func newMark() []byte {
 	return mark
 }
 
-func isMark(data []byte) bool { return len(data) > 0 && data[0] == 0 }
+func isMark(data []byte) bool { return len(data) > 0 && data[0] == markByte }
 
 // stamps gives out ledger times, Unix milliseconds, that never go back.
 type stamps struct {
@@ -218,37 +217,49 @@ func (s *stamps) raise(at int64) { s.next(at) }
 
 // waiting is who waits for which bytes to be applied. Two may wait for the same.
 type waiting struct {
-	mu sync.Mutex
-	by map[string][]chan machine.Outcome
+	seed maphash.Seed
+	mu   sync.Mutex
+	by   map[uint64][]waiter // by a hash of the bytes
 }
 
-func (w *waiting) init() { w.by = map[string][]chan machine.Outcome{} }
+type waiter struct {
+	raw    []byte
+	answer chan machine.Outcome
+}
+
+func (w *waiting) init() { w.seed, w.by = maphash.MakeSeed(), map[uint64][]waiter{} }
 
 func (w *waiting) add(raw []byte) <-chan machine.Outcome {
+	key := maphash.Bytes(w.seed, raw)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	ch := make(chan machine.Outcome, 1)
-	w.by[string(raw)] = append(w.by[string(raw)], ch)
+	w.by[key] = append(w.by[key], waiter{raw: raw, answer: ch})
 	return ch
 }
 
 func (w *waiting) remove(raw []byte, ch <-chan machine.Outcome) {
+	key := maphash.Bytes(w.seed, raw)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	left := slices.DeleteFunc(w.by[string(raw)], func(c chan machine.Outcome) bool { return c == ch })
+	left := slices.DeleteFunc(w.by[key], func(x waiter) bool { return x.answer == ch })
 	if len(left) == 0 {
-		delete(w.by, string(raw))
+		delete(w.by, key)
 		return
 	}
-	w.by[string(raw)] = left
+	w.by[key] = left
 }
 
 func (w *waiting) tell(raw []byte, out machine.Outcome) {
+	key := maphash.Bytes(w.seed, raw)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, ch := range w.by[string(raw)] {
+	for _, x := range w.by[key] {
+		if !bytes.Equal(x.raw, raw) {
+			continue
+		}
 		select {
-		case ch <- out:
+		case x.answer <- out:
 		default: // it was told the first time, and has not gone yet
 		}
 	}

@@ -23,8 +23,8 @@ var _ raft.BatchingFSM = (*fsm)(nil)
 // Apply implements raft.FSM.
 func (f *fsm) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
 
-// ApplyBatch implements raft.BatchingFSM: the answers are machine.Outcome, error, or nil for an entry that
-// says nothing to the machine or was in the state already.
+// ApplyBatch implements raft.BatchingFSM. Nobody waits for raft's answers, see await: they are nil, or the
+// error that has stopped this replica.
 func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	answers := make([]any, len(logs))
 	if f.failed {
@@ -33,49 +33,69 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 		}
 		return answers
 	}
-	err := f.applyAll(logs, answers)
+	done, err := f.applyAll(logs)
+	f.r.applied.Store(f.r.cfg.State.Applied())
+	f.r.progress.made()
 	f.r.pulse.applied()
 	var events []machine.Event
-	for i, l := range logs {
-		if out, ok := answers[i].(machine.Outcome); ok {
-			f.r.waiting.tell(l.Data, out)
-			events = append(events, out.Events...)
-		}
+	for _, d := range done {
+		f.r.waiting.tell(d.raw, d.out)
+		events = append(events, d.out.Events...)
 	}
 	f.r.watches.publish(events)
 	if err != nil {
 		f.failed = true
 		f.r.fail(err)
+		answers[len(answers)-1] = err
 	}
 	return answers
 }
 
+// applied is one command, or mark, and what came of it.
+type applied struct {
+	raw []byte
+	out machine.Outcome
+}
+
 // applyAll applies entries up to the first that cannot be.
-func (f *fsm) applyAll(logs []*raft.Log, answers []any) error {
+func (f *fsm) applyAll(logs []*raft.Log) (done []applied, err error) {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
 	state := f.r.cfg.State
-	for i, l := range logs {
+	for _, l := range logs {
 		f.seen = l.Index
 		if l.Index <= state.Applied() {
 			continue
 		}
-		switch {
-		case l.Type != raft.LogCommand: // a change of replicas: raft's own business
-		case isMark(l.Data):
-			answers[i] = machine.Outcome{}
-		default:
-			out, err := f.r.cfg.Machine.Apply(state, l.Data)
-			if err != nil {
-				answers[i] = err
-				return fmt.Errorf("apply log entry %d: %w", l.Index, err)
+		if l.Type == raft.LogCommand { // others are changes of replicas: raft's own business
+			if done, err = f.applyEntry(l.Data, done); err != nil {
+				return done, fmt.Errorf("apply log entry %d: %w", l.Index, err)
 			}
-			answers[i] = out
 		}
 		state.Commit(l.Index) // one by one: a commit has a limited size
 	}
 	f.r.stamps.raise(machine.ReadMeta(state).At)
-	return nil
+	return done, nil
+}
+
+// applyEntry applies the commands of one entry and appends what came of them to done.
+func (f *fsm) applyEntry(data []byte, done []applied) ([]applied, error) {
+	if isMark(data) {
+		return append(done, applied{raw: data}), nil
+	}
+	t, commands, err := openBundle(data)
+	if err != nil {
+		return done, fmt.Errorf("%w: %w", machine.ErrStop, err)
+	}
+	for _, raw := range commands {
+		out, err := f.r.cfg.Machine.Apply(f.r.cfg.State, raw)
+		if err != nil {
+			return done, err
+		}
+		done = append(done, applied{raw: raw, out: out})
+	}
+	f.r.proposer.applied(t)
+	return done, nil
 }
 
 // Snapshot implements raft.FSM.
@@ -115,6 +135,8 @@ func (f *fsm) Restore(from io.ReadCloser) error {
 		f.r.fail(err)
 		return err
 	}
+	f.r.applied.Store(f.r.cfg.State.Applied())
+	f.r.progress.made()
 	f.r.pulse.applied()
 	f.r.watches.publish([]machine.Event{})
 	return nil

@@ -91,6 +91,10 @@ type Config struct {
 	// Restore replaces the state by a snapshot: State shows the restored one when it returns nil. Readers
 	// are kept out and every Snap is closed meanwhile. An error is fatal.
 	Restore func(io.Reader) error
+	// AskIndex asks the replica that leads for its Index, AskTerm another one for its Term. Without them
+	// reads are Fresh in a circle with one replica only.
+	AskIndex func(ctx context.Context, leaderAddr string) (uint64, error)
+	AskTerm  func(ctx context.Context, addr string) (uint64, error)
 	// Forward hands a command to the replica that leads; nil: Do returns ErrNotLeader. It returns
 	// ErrNotLeader only if nothing was proposed there.
 	Forward func(ctx context.Context, leaderAddr string, c machine.Command) (machine.Outcome, error)
@@ -114,10 +118,16 @@ type Replica struct {
 
 	mu sync.RWMutex // the state: written by raft's apply goroutine, read by all others
 
-	stamps  stamps
-	waiting waiting
-	pulse   pulse
-	watches watches
+	stamps   stamps
+	waiting  waiting
+	pulse    pulse
+	watches  watches
+	proposer proposer
+	progress progress
+	verifier verifier
+	applied  atomic.Uint64 // log index of the newest entry in the state
+	led      atomic.Uint64 // the term in which this leader knows all that was committed before it
+	leading  chan struct{} // held while it finds out
 
 	snapshotAt atomic.Int64 // Unix milliseconds of the newest snapshot, 0: not known
 
@@ -135,9 +145,10 @@ func Open(cfg Config) (*Replica, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open replica: %w", err)
 	}
-	r := &Replica{cfg: cfg, log: cfg.Logger, stopped: make(chan struct{})}
+	r := &Replica{cfg: cfg, log: cfg.Logger, stopped: make(chan struct{}), leading: make(chan struct{}, 1)}
 	r.waiting.init()
 	r.pulse.init()
+	r.proposer.init(r.handToRaft)
 	r.disk = &timedStore{Store: cfg.Log, fail: r.fail, born: time.Now()}
 	if r.snaps, err = cfg.snapshots(); err != nil {
 		return nil, fmt.Errorf("open replica %s: %w", cfg.ID, err)
@@ -146,6 +157,7 @@ func Open(cfg Config) (*Replica, error) {
 	if fsm.seen, err = r.catchUp(); err != nil {
 		return nil, fmt.Errorf("open replica %s: %w", cfg.ID, err)
 	}
+	r.applied.Store(cfg.State.Applied())
 	notify := make(chan bool, notifyBuffer)
 	r.raft, err = raft.NewRaft(cfg.raft(notify), fsm, r.disk, r.disk, r.snaps, cfg.Transport)
 	if err != nil {
@@ -154,6 +166,7 @@ func Open(cfg Config) (*Replica, error) {
 	r.shutdown = sync.OnceValue(func() raft.Future { return r.raft.Shutdown() })
 	r.running.Go(func() { r.attend(notify) })
 	r.running.Go(r.snapshotByAge)
+	r.running.Go(func() { r.proposer.run(r.stopped) })
 	if n := len(r.raft.GetConfiguration().Configuration().Servers); n > 1 && !cfg.Several {
 		return nil, errors.Join(fmt.Errorf("open replica %s: its circle has %d replicas: set Several",
 			cfg.ID, n), r.Close())
@@ -257,8 +270,8 @@ func (r *Replica) Bootstrap() error {
 // is applied after the next Open.
 func (r *Replica) Close() error {
 	r.stop(ErrStopped)
-	err := r.shutdown().Error()
 	r.running.Wait()
+	err := r.shutdown().Error()
 	r.mu.Lock() // waits for readers
 	defer r.mu.Unlock()
 	r.watches.close()
@@ -266,6 +279,15 @@ func (r *Replica) Close() error {
 		return fmt.Errorf("close replica %s: %w", r.cfg.ID, err)
 	}
 	return nil
+}
+
+// takeLead is what a new leader does first.
+func (r *Replica) takeLead() {
+	ctx, cancel := context.WithTimeout(context.Background(), doLimit)
+	defer cancel()
+	if err := r.lead(ctx); err != nil && r.hasStopped() == nil {
+		r.log.Info("leading, but not yet sure of what was committed before", "why", err)
+	}
 }
 
 // stop ends everything that waits; raft itself is shut down by attend, or by Close.
@@ -309,8 +331,12 @@ func (r *Replica) attend(notify <-chan bool) {
 	defer tick.Stop()
 	for {
 		select {
-		case <-notify:
+		case leads := <-notify:
+			r.proposer.forget() // before those who wait are told to try again
 			r.pulse.turn()
+			if leads {
+				r.running.Go(r.takeLead)
+			}
 		case <-tick.C:
 			if took := r.disk.writing(); took > slowWriteAfter {
 				r.fail(fmt.Errorf("the log has not been written for %v: the disk hangs or is overloaded;"+
