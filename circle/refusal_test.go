@@ -91,6 +91,7 @@ func newStage(t *testing.T) *stage {
 	if out := hb.send(hb.command(by, "exchange.session", session)); out.Refusal != nil {
 		t.Fatal(out.Refusal)
 	}
+	addReplicas(s)
 	return s
 }
 
