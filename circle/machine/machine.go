@@ -52,6 +52,8 @@ type Outcome struct {
 	Refusal  *Error // nil when done
 	Events   []Event
 	Repeated bool // this command id was answered before; nothing was done now
+
+	since uint32 // the form of the rule that gave Result
 }
 
 // New builds a machine from features. It fails on a rule or view without a policy or doc, on a name outside
@@ -207,6 +209,7 @@ func (m *Machine) Apply(kv KV, raw []byte) (Outcome, error) {
 		out.Result = result
 		out.Events = tx.events
 	}
+	out.since = tx.current.Since
 	m.close(kv, tx, raw, &out)
 	return out, nil
 }
@@ -254,7 +257,7 @@ func (m *Machine) answered(r Reader, c Command) (Outcome, bool) {
 	}
 	var a answer
 	mustDecode(raw, &a)
-	out := Outcome{Position: a.Position, Kind: a.Kind, Repeated: true}
+	out := Outcome{Position: a.Position, Kind: a.Kind, Repeated: true, since: a.Since}
 	if a.Asked != c.asked() {
 		out.Refusal = Refuse("id_reused", "This request id was used before for something else."+
 			" Send it again with a new id.")
@@ -263,7 +266,7 @@ func (m *Machine) answered(r Reader, c Command) (Outcome, bool) {
 	out.Refusal = a.Refusal
 	if a.Refusal == nil {
 		rule, _ := m.rule(a.Kind, a.Since)
-		out.Result = rule.decodeResult(a.Result)
+		out.Result = must(rule.readResult(a.Result))
 	}
 	return out, true
 }

@@ -28,11 +28,11 @@ type Rule struct {
 	Body   reflect.Type
 	Result reflect.Type
 
-	feature      string
-	mayRun       bool
-	decode       func(raw []byte) (any, error)
-	decodeResult func(raw []byte) any
-	apply        func(tx *Tx, body any) (any, error)
+	feature    string
+	mayRun     bool
+	decode     func(raw []byte) (any, error)
+	readResult func(raw []byte) (any, error)
+	apply      func(tx *Tx, body any) (any, error)
 }
 
 // Checker is a body that can say by itself that it makes no sense, whatever the state.
@@ -55,10 +55,10 @@ func Do[B, R any](kind, doc string, policy Policy, apply func(tx *Tx, b B) (R, e
 			}
 			return b, nil
 		},
-		decodeResult: func(raw []byte) any {
+		readResult: func(raw []byte) (any, error) {
 			var r R
-			mustDecode(raw, &r)
-			return r
+			err := decMode.Unmarshal(raw, &r)
+			return r, err
 		},
 		apply: func(tx *Tx, body any) (any, error) { return apply(tx, body.(B)) },
 	}

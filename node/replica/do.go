@@ -47,18 +47,13 @@ func (r *Replica) Ready(ctx context.Context) error {
 	return nil
 }
 
-// LeaderAddr returns the address of the replica that leads, empty if none is known.
-func (r *Replica) LeaderAddr() string {
-	addr, _ := r.raft.LeaderWithID()
-	return string(addr)
-}
-
+// otherLeader returns the id of the replica that leads, empty if it is this one or none is known.
 func (r *Replica) otherLeader() string {
-	addr, id := r.raft.LeaderWithID()
+	_, id := r.raft.LeaderWithID()
 	if string(id) == r.cfg.ID {
 		return ""
 	}
-	return string(addr)
+	return string(id)
 }
 
 // await proposes bytes until they have been applied here, or on the leader, and returns the outcome. The

@@ -190,7 +190,7 @@ func (r *Replica) confirm() (uint64, error) {
 		}
 		voters++
 		if string(s.ID) != r.cfg.ID {
-			others = append(others, string(s.Address))
+			others = append(others, string(s.ID))
 		}
 	}
 	need := voters/2 + 1 - (voters - len(others)) // beside this one
@@ -200,8 +200,8 @@ func (r *Replica) confirm() (uint64, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), verifyLimit)
 	defer cancel()
 	answers := make(chan error, len(others))
-	for _, addr := range others {
-		go func() { answers <- r.inTerm(ctx, addr, term) }()
+	for _, id := range others {
+		go func() { answers <- r.inTerm(ctx, id, term) }()
 	}
 	var last error
 	for range others {
@@ -223,10 +223,10 @@ func (r *Replica) confirm() (uint64, error) {
 	return index, nil
 }
 
-func (r *Replica) inTerm(ctx context.Context, addr string, term uint64) error {
-	theirs, err := r.cfg.AskTerm(ctx, addr)
+func (r *Replica) inTerm(ctx context.Context, id string, term uint64) error {
+	theirs, err := r.cfg.AskTerm(ctx, id)
 	if err == nil && theirs != term {
-		err = fmt.Errorf("%s is in term %d, not %d", addr, theirs, term)
+		err = fmt.Errorf("%s is in term %d, not %d", id, theirs, term)
 	}
 	return err
 }

@@ -46,7 +46,6 @@ type Status struct {
 	ID            string
 	State         string // Leader, Follower, Candidate or Shutdown
 	Leader        string // id of the replica that leads; empty: none is known
-	LeaderAddr    string
 	Term          uint64
 	Commit        uint64 // index of the newest log entry known to be committed
 	Applied       uint64 // index of the newest log entry in the state
@@ -58,9 +57,9 @@ type Status struct {
 
 // Status returns where the replica stands. It works on a stopped replica too, without Applied and Position.
 func (r *Replica) Status() Status {
-	addr, id := r.raft.LeaderWithID()
+	_, id := r.raft.LeaderWithID()
 	s := Status{
-		ID: r.cfg.ID, State: r.raft.State().String(), Leader: string(id), LeaderAddr: string(addr),
+		ID: r.cfg.ID, State: r.raft.State().String(), Leader: string(id),
 		Term: r.raft.CurrentTerm(), Commit: r.raft.CommitIndex(),
 		SnapshotIndex: snapshotIndex(r.raft),
 	}

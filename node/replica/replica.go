@@ -28,6 +28,9 @@ const (
 	slowWriteAfter  = 10 * time.Second       // a disk that takes so long is as good as lost
 	watchdogEvery   = time.Second            //
 	soloTimeout     = 200 * time.Millisecond // of a circle with one replica: it has nobody to wait for
+	severalTimeout  = time.Second            // without a word from the leader another one is elected
+	leaseTimeout    = 500 * time.Millisecond // after which a leader who reaches no majority gives up
+	commitTimeout   = 20 * time.Millisecond  // after which the others hear of a commit that nothing follows
 	maxAppend       = 256                    // entries written to the log with one sync
 	maxEventsWaited = 1024                   // newest events kept for a watcher that does not read
 	notifyBuffer    = 16                     // leadership changes not yet looked at
@@ -86,18 +89,18 @@ type Config struct {
 	Log       Store
 	Transport raft.Transport     // nil: none, for a circle with one replica
 	Snapshots raft.SnapshotStore // nil: files in Dir, the newest two kept
-	// Several gives the timeouts of a circle with several replicas; one that has them must set it.
+	// Several says that there may be other replicas; a circle that has them must set it.
 	Several bool
 	// Restore replaces the state by a snapshot: State shows the restored one when it returns nil. Readers
 	// are kept out and every Snap is closed meanwhile. An error is fatal.
 	Restore func(io.Reader) error
 	// AskIndex asks the replica that leads for its Index, AskTerm another one for its Term. Without them
 	// reads are Fresh in a circle with one replica only.
-	AskIndex func(ctx context.Context, leaderAddr string) (uint64, error)
-	AskTerm  func(ctx context.Context, addr string) (uint64, error)
-	// Forward hands a command to the replica that leads; nil: Do returns ErrNotLeader. It returns
-	// ErrNotLeader only if nothing was proposed there.
-	Forward func(ctx context.Context, leaderAddr string, c machine.Command) (machine.Outcome, error)
+	AskIndex func(ctx context.Context, leader string) (uint64, error)
+	AskTerm  func(ctx context.Context, id string) (uint64, error)
+	// Forward hands a command to the replica that leads, named by its id; nil: Do returns ErrNotLeader. It
+	// returns ErrNotLeader only if nothing was proposed there.
+	Forward func(ctx context.Context, leader string, c machine.Command) (machine.Outcome, error)
 	Now     func() time.Time // nil: time.Now
 	Logger  *slog.Logger     // nil: silent
 	// Fatal is called once, when this replica must not go on: the process should end. It must not wait
@@ -164,6 +167,7 @@ func Open(cfg Config) (*Replica, error) {
 		return nil, fmt.Errorf("open replica %s: start raft: %w", cfg.ID, err)
 	}
 	r.shutdown = sync.OnceValue(func() raft.Future { return r.raft.Shutdown() })
+	r.pace()
 	r.running.Go(func() { r.attend(notify) })
 	r.running.Go(r.snapshotByAge)
 	r.running.Go(func() { r.proposer.run(r.stopped) })
@@ -240,11 +244,13 @@ func (cfg Config) raft(notify chan<- bool) *raft.Config {
 	c.SnapshotThreshold = snapshotThreshold
 	c.SnapshotInterval = snapshotInterval
 	c.TrailingLogs = trailingLogs
-	if !cfg.Several {
-		c.HeartbeatTimeout = soloTimeout
-		c.ElectionTimeout = soloTimeout
-		c.LeaderLeaseTimeout = soloTimeout
+	c.ShutdownOnRemove = false // the node stops, and says why
+	timeout := soloTimeout
+	if cfg.Several {
+		timeout = leaseTimeout // until pace sees how many there are
+		c.CommitTimeout = commitTimeout
 	}
+	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = timeout, timeout, timeout
 	if cfg.tune != nil {
 		cfg.tune(c)
 	}
@@ -338,6 +344,7 @@ func (r *Replica) attend(notify <-chan bool) {
 				r.running.Go(r.takeLead)
 			}
 		case <-tick.C:
+			r.pace()
 			if took := r.disk.writing(); took > slowWriteAfter {
 				r.fail(fmt.Errorf("the log has not been written for %v: the disk hangs or is overloaded;"+
 					" look at it, then start again", took.Round(time.Second)))
