@@ -28,7 +28,9 @@ const (
 	maxConnsPerPeer      = 8 // libp2p may dial eight addresses of one peer at once
 	maxHandshakes        = 32
 	maxStreams           = 1024
-	spareStreams         = 8 // of one peer, for identify
+	spareStreams         = 8  // of one peer, for identify
+	replicaStreams       = 32 // to and from one peer each, besides those for letters
+	queuedStreams        = 16 // of replicas, not accepted yet
 	maxFiles             = 128
 
 	maxConnBytes      = 8 << 20
@@ -65,13 +67,20 @@ func newResources(cfg Config) (network.ResourceManager, error) {
 		PeerDefault: rcmgr.ResourceLimits{
 			Conns: maxConnsPerPeer, ConnsInbound: maxConnsPerPeer, ConnsOutbound: maxConnsPerPeer,
 			FD:              maxConnsPerPeer,
-			StreamsInbound:  rcmgr.LimitVal(2*streams + spareStreams),
-			StreamsOutbound: rcmgr.LimitVal(streams + spareStreams),
-			Streams:         rcmgr.LimitVal(3*streams + 2*spareStreams), Memory: peerBytes(cfg),
+			StreamsInbound:  rcmgr.LimitVal(2*streams + spareStreams + replicaStreams),
+			StreamsOutbound: rcmgr.LimitVal(streams + spareStreams + replicaStreams),
+			Streams:         rcmgr.LimitVal(3*streams + 2*spareStreams + 2*replicaStreams),
+			Memory:          peerBytes(cfg),
 		},
-		ProtocolPeer: map[protocol.ID]rcmgr.ResourceLimits{letters: letterStreams},
-		Conn:         rcmgr.ResourceLimits{Memory: maxConnBytes},
-		Stream:       rcmgr.ResourceLimits{Memory: rcmgr.LimitVal64(cfg.MaxMessageBytes + streamWindowBytes)},
+		ProtocolPeer: map[protocol.ID]rcmgr.ResourceLimits{
+			letters: letterStreams,
+			replicas: {
+				StreamsInbound: replicaStreams, StreamsOutbound: replicaStreams, Streams: 2 * replicaStreams,
+				Memory: 2 * replicaStreams * maxWindowBytes,
+			},
+		},
+		Conn:   rcmgr.ResourceLimits{Memory: maxConnBytes},
+		Stream: rcmgr.ResourceLimits{Memory: rcmgr.LimitVal64(cfg.MaxMessageBytes + streamWindowBytes)},
 	}
 	perIP := rate.Limit{RPS: newConnsPerIPRate, Burst: newConnsPerIPBurst}
 	loopback4 := netip.PrefixFrom(netip.AddrFrom4([4]byte{127}), 8)
@@ -107,6 +116,6 @@ func newResources(cfg Config) (network.ResourceManager, error) {
 // some spare.
 func peerBytes(cfg Config) rcmgr.LimitVal64 {
 	streams := int64(cfg.MaxStreamsPerPeer)
-	windows := (3*streams + 2*spareStreams) * streamWindowBytes
+	windows := (3*streams + 2*spareStreams + 2*replicaStreams) * streamWindowBytes
 	return rcmgr.LimitVal64(windows + (streams+4)*int64(cfg.MaxMessageBytes))
 }

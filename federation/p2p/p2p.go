@@ -1,6 +1,6 @@
 // Package p2p carries opaque messages between the machines of circles: a host asks another host a
-// question and gets one answer back, over libp2p. It knows nothing of what the messages say, and it
-// speaks only to peers that its owner allows.
+// question and gets one answer back, over libp2p. To the replicas of one circle it gives whole streams.
+// It knows nothing of what passes, and it speaks only to peers that its owner allows.
 package p2p
 
 import (
@@ -73,9 +73,10 @@ type Host struct {
 	ctx    context.Context // ends when the host closes
 	cancel context.CancelFunc
 
-	mu     sync.Mutex
-	closed bool
-	work   sync.WaitGroup // asks and answers under way
+	mu        sync.Mutex
+	closed    bool
+	listening bool           // for streams
+	work      sync.WaitGroup // asks and answers under way
 }
 
 // New starts a host and listens on every address of cfg.Listen, or fails and leaves nothing running.

@@ -179,6 +179,22 @@ func TestRecheckCutsWhoIsStruckOff(t *testing.T) {
 	})
 }
 
+// A replica struck off after its handshake was looked at, and before Recheck can see it, is not kept.
+func TestStruckOffDuringTheHandshake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t)
+		a, b := w.start("a", nil), w.start("b", nil)
+		c := must(b.dial(t.Context(), "a", protoRaft))
+		w.setGone("b")
+		again, err := a.keep(c.Conn, c.raw, "b", b.cfg.Host.Public().(ed25519.PublicKey))
+		if err == nil {
+			t.Error("kept")
+			again.cut()
+		}
+		c.cut()
+	})
+}
+
 func TestRaftStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTown(t)
@@ -258,6 +274,7 @@ func TestSilentCallers(t *testing.T) {
 			}
 			_ = c.Close()
 		}
+		synctest.Wait()
 		echo(t, b, "a")
 	})
 }
