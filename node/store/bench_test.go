@@ -18,7 +18,7 @@ func BenchmarkStoreLogs(b *testing.B) {
 	for _, s := range []struct {
 		name  string
 		store raft.LogStore
-	}{{"badger", l}, {"bbolt", bolt}} {
+	}{{"segments", l}, {"bbolt", bolt}} {
 		for _, n := range []int{1, 64} {
 			b.Run(fmt.Sprintf("%s/entries=%d", s.name, n), func(b *testing.B) {
 				batch := make([]*raft.Log, n)

@@ -32,7 +32,6 @@ func TestMain(m *testing.M) {
 	}
 	jobs := map[string]func(dir string) error{
 		"log": childLog, "vote": childVote, "state": childState, "restore": childRestore, "open": childOpen,
-		"look": childLook,
 	}
 	if err := jobs[job](dir); err != nil {
 		fmt.Println("error", err)
@@ -262,70 +261,4 @@ func TestSecondProcessIsRefused(t *testing.T) {
 	if err == nil || !bytes.Contains(out, []byte("another process has it open: stop that one first")) {
 		t.Fatalf("%v: %s", err, out)
 	}
-}
-
-// Whatever byte of a closed log's tables is damaged: the log is refused, or reads as it was, or says which
-// entry is damaged. It never reads otherwise. In children, since Badger ends the process for some bytes.
-func TestFlippedFileByteIsNoticed(t *testing.T) {
-	root := t.TempDir()
-	l := mustLog(t, logConfig(t, filepath.Join(root, "log")))
-	must(t, l.StoreLogs(entries(1, flippedEntries, 1)))
-	must(t, l.SetUint64([]byte("CurrentTerm"), 5))
-	must(t, l.Close())
-	tables, err := filepath.Glob(filepath.Join(root, "log", "*.sst"))
-	must(t, err)
-	raw, err := os.ReadFile(tables[0])
-	must(t, err)
-	outcomes := map[string]int{}
-	const rounds = 40
-	for round := range rounds {
-		dir := filepath.Join(root, fmt.Sprint(round))
-		copyDir(t, filepath.Join(root, "log"), dir)
-		bad := bytes.Clone(raw)
-		at := (len(bad) - 1) * round / (rounds - 1)
-		bad[at] ^= 0x10
-		must(t, os.WriteFile(filepath.Join(dir, filepath.Base(tables[0])), bad, 0o600))
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), childEnv+"=look:"+dir)
-		out, err := cmd.CombinedOutput()
-		what, rest, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
-		switch {
-		case err == nil && (what == "harmless" || what == "entry"),
-			what == "error" && strings.Contains(rest, "damaged"):
-			outcomes[what]++
-		case err != nil && what != "error":
-			outcomes["ended by badger"]++
-			t.Logf("byte %d: %.200s", at, out)
-		default:
-			t.Errorf("byte %d of %d: %v %s", at, len(raw), err, out)
-		}
-		must(t, os.RemoveAll(dir))
-	}
-	t.Logf("%d table bytes: %v", len(raw), outcomes)
-}
-
-const flippedEntries = 500
-
-func childLook(dir string) error {
-	l, err := OpenLog(LogConfig{Dir: dir, EncryptionKey: testKey, Log: quiet, Fatal: func(error) {}})
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	term, err := l.GetUint64([]byte("CurrentTerm"))
-	if first, last := l.bounds(); first != 1 || last != flippedEntries || term != 5 || err != nil {
-		return fmt.Errorf("wrong: %d to %d, term %d %w", first, last, term, err)
-	}
-	for index := uint64(1); index <= flippedEntries; index++ {
-		var e raft.Log
-		if err := l.GetLog(index, &e); err != nil {
-			fmt.Println("entry", err)
-			return nil
-		}
-		if !sameEntry(&e, entries(index, 1, 1)[0]) {
-			return fmt.Errorf("wrong: entry %d reads %v", index, e)
-		}
-	}
-	fmt.Println("harmless")
-	return nil
 }

@@ -1,8 +1,6 @@
 package store
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -12,17 +10,14 @@ import (
 )
 
 // A log entry as bytes: format, type, term, time of appending (nanoseconds since 1970, zigzag; absent if
-// the time is zero), then data and extensions, each after its length. Numbers are varints. The index is in
-// the key, which the seal covers too.
+// the time is zero), then data and extensions, each after its length. Numbers are varints. The index goes
+// before it.
 const (
 	entryFormat     = 1
 	entryFormatTime = 2 // with a time
-	entryOverhead   = 64
-	sealBytes       = 16
 )
 
-func encodeEntry(e *raft.Log) []byte {
-	b := make([]byte, 0, entryBytes(e)+entryOverhead)
+func appendEntry(b []byte, e *raft.Log) []byte {
 	if e.AppendedAt.IsZero() {
 		b = append(b, entryFormat, byte(e.Type))
 	} else {
@@ -109,28 +104,4 @@ func decodeUint64(b []byte) (uint64, error) {
 		return 0, fmt.Errorf("has %d bytes, not the 8 of a number", len(b))
 	}
 	return binary.BigEndian.Uint64(b), nil
-}
-
-// sealer is the key of a store's checksums (HMAC-SHA256, cut to 16 bytes) over key and value: Badger's
-// encryption hides what it stores, but would not notice a change.
-type sealer []byte
-
-func (s sealer) sum(key, value []byte) []byte {
-	mac := hmac.New(sha256.New, s)
-	_, _ = mac.Write(binary.AppendUvarint(nil, uint64(len(key)))) // cannot fail
-	_, _ = mac.Write(key)
-	_, _ = mac.Write(value)
-	return mac.Sum(nil)[:sealBytes]
-}
-
-// close returns value with its checksum behind it; room in value's array is used for that.
-func (s sealer) close(key, value []byte) []byte { return append(value, s.sum(key, value)...) }
-
-// open returns the value that close was given, or an error if it was changed or was under another key.
-func (s sealer) open(key, sealed []byte) ([]byte, error) {
-	n := len(sealed) - sealBytes
-	if n < 0 || !hmac.Equal(sealed[n:], s.sum(key, sealed[:n])) {
-		return nil, errors.New("checksum does not match")
-	}
-	return sealed[:n:n], nil
 }

@@ -119,9 +119,10 @@ func copyIdentity(from, to string) error {
 
 // empty reports whether raft has never used the log.
 func (l *Log) empty() bool {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return l.last == 0 && len(l.stable) == 0
+	l.stable.mu.RLock()
+	defer l.stable.mu.RUnlock()
+	_, last := l.bounds()
+	return last == 0 && len(l.stable.values) == 0
 }
 
 // noFiles reports whether there is no file in dir or below, but for the id.

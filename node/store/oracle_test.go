@@ -67,7 +67,7 @@ func (b *boltLog) StoreLog(entry *raft.Log) error { return b.StoreLogs([]*raft.L
 func (b *boltLog) StoreLogs(entries []*raft.Log) error {
 	return b.db.Update(func(tx *bbolt.Tx) error {
 		for _, e := range entries {
-			if err := tx.Bucket(boltEntries).Put(encodeUint64(e.Index), encodeEntry(e)); err != nil {
+			if err := tx.Bucket(boltEntries).Put(encodeUint64(e.Index), appendEntry(nil, e)); err != nil {
 				return err
 			}
 		}

@@ -4,8 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-
-	"github.com/dgraph-io/badger/v4"
+	"maps"
 )
 
 // raft gives these two in two calls, the term first.
@@ -18,9 +17,9 @@ const (
 var errNotFound = errors.New("not found")
 
 // Set implements raft.StableStore; the value is on disk when it returns nil, with one exception. The term
-// of a vote is held back until its candidate comes, and both are stored in one transaction: a crash in
-// between would leave the new term with the old candidate, who could then be given that vote again without
-// a look at the log. Reads see a term held back; a vote counts only once its candidate is stored.
+// of a vote is held back until its candidate comes, and both are stored in one write: a crash in between
+// would leave the new term with the old candidate, who could then be given that vote again without a look
+// at the log. Reads see a term held back; a vote counts only once its candidate is stored.
 func (l *Log) Set(key, value []byte) error {
 	if err := l.usable(); err != nil {
 		return err
@@ -29,41 +28,36 @@ func (l *Log) Set(key, value []byte) error {
 		return errors.New("log: set a stable value under an empty key")
 	}
 	value = append([]byte{}, value...)
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	t := l.stable
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if string(key) == voteTermKey {
-		l.heldTerm = value
-		l.stable[voteTermKey] = value
+		t.held = value
 		return nil
 	}
-	err := l.db.Update(func(txn *badger.Txn) error {
-		if string(key) == voteCandidateKey && l.heldTerm != nil {
-			if err := l.putStable(txn, []byte(voteTermKey), l.heldTerm); err != nil {
-				return err
-			}
-		}
-		return l.putStable(txn, key, value)
-	})
-	if err != nil {
+	values := maps.Clone(t.values)
+	values[string(key)] = value
+	if string(key) == voteCandidateKey && t.held != nil {
+		values[voteTermKey] = t.held
+	}
+	if err := t.store(values, t.slotState); err != nil {
 		return l.faults.report(fmt.Errorf("log: store raft's %q: %w", key, err))
 	}
 	if string(key) == voteCandidateKey {
-		l.heldTerm = nil
+		t.held = nil
 	}
-	l.stable[string(key)] = value
 	return nil
-}
-
-func (l *Log) putStable(txn *badger.Txn, key, value []byte) error {
-	key = append([]byte{stableSpace}, key...)
-	return txn.Set(key, l.seal.close(key, value))
 }
 
 // Get implements raft.StableStore; for an absent key the error's text is "not found".
 func (l *Log) Get(key []byte) ([]byte, error) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	value, ok := l.stable[string(key)]
+	t := l.stable
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	value, ok := t.values[string(key)]
+	if string(key) == voteTermKey && t.held != nil {
+		value, ok = t.held, true
+	}
 	if !ok {
 		return nil, errNotFound
 	}

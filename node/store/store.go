@@ -1,9 +1,9 @@
-// Package store keeps a node's data on disk, in two Badger directories: the circle's state (State, a
-// machine.KV) and the raft log with raft's few stable values (Log). A State may be rebuilt from the log
-// and a snapshot; a Log may not, so each append is synced before anyone is told yes.
+// Package store keeps a node's data on disk: the circle's state in Badger (State, a machine.KV), and the raft
+// log with raft's few stable values in segments of its own (Log). A State may be rebuilt from the log and a
+// snapshot; a Log may not, so each append is synced before anyone is told yes.
 //
 // Badger answers "not found" when a block it reads is damaged. So a State carries a count and a sum of its
-// rows, checked at every snapshot, and a Log checks every entry it hands out.
+// rows, checked at every snapshot. A Log reads all it has at its opening and seals every entry.
 package store
 
 import (
@@ -40,18 +40,16 @@ const (
 	defaultFlushRows  = 2000
 
 	stateMemTable = 16 << 20
-	logMemTable   = 8 << 20
 	stateValueLog = 64 << 20
-	logValueLog   = 16 << 20
 	// Every value stays in the tree, none in the value log: so there is nothing to collect there and a
 	// deleted row is gone with compaction. It must stay below 15 % of the smaller memtable.
 	valueThreshold  = 1 << 20
 	blockCacheBytes = 16 << 20
 	indexCacheBytes = 16 << 20 // zero would crash Badger once a key is set
 
-	maxAppendBytes   = 1 << 20 // entries put into one transaction of a Log
-	maxAppendEntries = 4096
-	maxDeleteEntries = 4096
+	segmentBytes   = 16 << 20  // of a Log, reserved at once
+	maxAppendBytes = 1 << 20   // entries put into one write of a Log
+	maxKeptBuffer  = 256 << 10 // for writing, kept from one to the next
 
 	maxSnapshotValue = 16 << 20
 	snapshotBuffer   = 64 << 10
@@ -64,8 +62,8 @@ const (
 )
 
 const (
-	stateMagic = 0xCC01 // Badger keeps it in its manifest: a log opened as a state is refused
-	logMagic   = 0xCC02
+	stateMagic  = 0xCC01 // Badger keeps it in its manifest: a log opened as a state is refused
+	oldLogMagic = 0xCC02
 )
 
 // faults ends the process at the first storage error: after one, nobody knows what is on the disk.
@@ -131,12 +129,13 @@ func stateOptions(dir string, key []byte, log *slog.Logger) badger.Options {
 		WithExternalMagic(stateMagic)
 }
 
-func logOptions(dir string, key []byte, log *slog.Logger) badger.Options {
+// oldLogOptions are those of a log before segments.
+func oldLogOptions(dir string, key []byte, log *slog.Logger) badger.Options {
 	return baseOptions(dir, key, log).
-		WithMemTableSize(logMemTable).
-		WithValueLogFileSize(logValueLog).
+		WithMemTableSize(8 << 20).
+		WithValueLogFileSize(16 << 20).
 		WithCompression(options.None). // commands are sealed or short
-		WithExternalMagic(logMagic)
+		WithExternalMagic(oldLogMagic)
 }
 
 // open opens Badger and turns its errors into ones that say what to do.
