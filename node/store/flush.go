@@ -27,7 +27,7 @@ func (s *State) Commit(index uint64) {
 	}
 	if !s.isWriting() && s.gathered(s.cfg.FlushBytes, s.cfg.FlushRows) && s.faults.err() == nil {
 		s.begin()
-		go s.writeBehind(s.layers.Load().writing, index, s.totals)
+		go s.writeBehind()
 	}
 }
 
@@ -42,15 +42,24 @@ func (s *State) isWriting() bool { return s.layers.Load().writing != nil }
 // begin makes the changed rows those being written. It needs mu held and nothing being written.
 func (s *State) begin() {
 	s.layers.Store(&layers{changed: newOverlay(), writing: s.layers.Load().changed})
-	s.dirtyBytes = 0
+	s.dirtyBytes, s.taken = 0, s.applied.Load()
 }
 
-// writeBehind writes in the background what begin took.
-func (s *State) writeBehind(rows *btree.BTreeG[dirtyRow], applied uint64, before totals) {
-	after, err := s.write(rows, applied, before)
+// writeBehind writes in the background what begin took, and goes on while enough has gathered meanwhile.
+func (s *State) writeBehind() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_ = s.end(rows, applied, after, err) // reported there
+	for {
+		rows, applied, before := s.layers.Load().writing, s.taken, s.totals
+		s.mu.Unlock()
+		after, err := s.write(rows, applied, before)
+		s.mu.Lock()
+		if s.end(rows, applied, after, err) != nil || s.open ||
+			!s.gathered(s.cfg.FlushBytes, s.cfg.FlushRows) {
+			return
+		}
+		s.begin()
+	}
 }
 
 // end makes written rows a matter of the disk. It needs mu held. After an error they stay where they are, for

@@ -46,6 +46,7 @@ type State struct {
 	idle       *sync.Cond // on mu: nothing is being written
 	open       bool       // rows were set that no commit has claimed yet
 	dirtyBytes int        // of layers.changed
+	taken      uint64     // the commit up to which layers.writing goes
 	totals     totals
 	snaps      int
 }
