@@ -133,7 +133,7 @@ MEASURED = $$($(SEARCH) -l '^func Benchmark' . | xargs -n1 dirname | sort -u)
 .PHONY: bench
 bench: build ## measure: Go benchmarks, then the running program
 	$(call stage,benchmarks,$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(MEASURED))
-	$(if $(wildcard cmd/carecircle/bench*.go),$(call stage,the program,bin/carecircle bench))
+	$(if $(wildcard cmd/carecircle/bench*.go),$(call stage,the program,bin/carecircle bench ledger))
 
 .PHONY: soak
 soak: build ## run the long tests of the real program, for as long as they take

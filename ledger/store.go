@@ -17,13 +17,13 @@ type Store interface {
 	PutAccount(Account)
 	// Entry, by its number from 1.
 	Entry(seq uint64) (Entry, bool)
-	PutEntry(Entry)
+	PutEntry(Entry) // a new one
 	// Record, by the transfer's id.
 	Record(id ID) (Record, bool)
 	PutRecord(Record)
 	// Line, by account and its number from 1.
 	Line(book, account string, n uint64) (Line, bool)
-	PutLine(Line)
+	PutLine(Line) // a new one
 	// Head is the number of entries, which is the number of the newest.
 	Head() uint64
 	PutHead(uint64)

@@ -171,7 +171,11 @@ func Move(tx *machine.Tx, m Movement) (Act, error) {
 		a.Picture = true
 		pictures.Put(tx, key, m.Picture)
 	}
-	acts.Put(tx, key, a)
+	if receipts[0].Repeated {
+		acts.Put(tx, key, a)
+	} else {
+		acts.Add(tx, key, a)
+	}
 	return a, nil
 }
 

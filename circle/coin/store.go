@@ -44,7 +44,7 @@ func (b Books) Entry(seq uint64) (ledger.Entry, bool) {
 }
 
 // PutEntry implements ledger.Store.
-func (b Books) PutEntry(e ledger.Entry) { entries.Put(b.tx, machine.Key{}.Num(e.Seq), e) }
+func (b Books) PutEntry(e ledger.Entry) { entries.Add(b.tx, machine.Key{}.Num(e.Seq), e) }
 
 // Record implements ledger.Store.
 func (b Books) Record(id ledger.ID) (ledger.Record, bool) {
@@ -61,7 +61,7 @@ func (b Books) Line(book, account string, n uint64) (ledger.Line, bool) {
 
 // PutLine implements ledger.Store.
 func (b Books) PutLine(l ledger.Line) {
-	lines.Put(b.tx, machine.Key{}.Str(l.Book).Str(l.Account).Num(l.N), l)
+	lines.Add(b.tx, machine.Key{}.Str(l.Book).Str(l.Account).Num(l.N), l)
 }
 
 // Head implements ledger.Store.

@@ -122,8 +122,20 @@ func (c Command) Encode() ([]byte, error) {
 	return encMode.Marshal(c)
 }
 
-// DecodeCommand reads what Encode wrote, and no other spelling of it.
+// DecodeCommand reads what Encode wrote, and no other spelling of it: for bytes that come from elsewhere.
 func DecodeCommand(raw []byte) (Command, error) {
+	c, err := decodeLogged(raw)
+	if err != nil {
+		return c, err
+	}
+	if again, err := c.Encode(); err != nil || !bytes.Equal(again, raw) {
+		return c, errors.New("command is not in its one canonical form")
+	}
+	return c, nil
+}
+
+// decodeLogged reads what Ready has seen to before it was logged.
+func decodeLogged(raw []byte) (Command, error) {
 	var c Command
 	if len(raw) > MaxCommandBytes {
 		return c, fmt.Errorf("command of %d bytes is over the limit of %d", len(raw), MaxCommandBytes)
@@ -138,9 +150,6 @@ func DecodeCommand(raw []byte) (Command, error) {
 		return c, fmt.Errorf("command body is sealed by scheme %d, which is not known", c.Scheme)
 	}
 	c.Caller = Caller{Actor: c.By, OnBehalfOf: c.For}
-	if again, err := c.Encode(); err != nil || !bytes.Equal(again, raw) {
-		return c, errors.New("command is not in its one canonical form")
-	}
 	return c, nil
 }
 

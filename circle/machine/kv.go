@@ -7,7 +7,8 @@ import (
 )
 
 // Reader is a circle's state as rules and views read it: rows under byte keys, in key order.
-// Slices handed out must not be changed and hold only until the next write.
+// Slices handed out must not be changed. What Get hands out stays as it is for good; what a walk hands out
+// holds only until the next write.
 type Reader interface {
 	// Get returns the row under key.
 	Get(key []byte) (value []byte, ok bool)
@@ -26,6 +27,21 @@ type KV interface {
 	Set(key, value []byte)
 	// Delete removes the row under key, if any.
 	Delete(key []byte)
+}
+
+// Adder is a KV that need not look for an old row where there is none.
+type Adder interface {
+	// Add is Set where there is no row under key: the caller knows it.
+	Add(key, value []byte)
+}
+
+// add is Set for a row that is new.
+func add(kv KV, key, value []byte) {
+	if a, ok := kv.(Adder); ok {
+		a.Add(key, value)
+		return
+	}
+	kv.Set(key, value)
 }
 
 type row struct{ key, value []byte }

@@ -118,58 +118,81 @@ func (m *Machine) Rules() []Rule { return slices.Clone(m.rules) }
 // Views lists every view, by name.
 func (m *Machine) Views() []View { return slices.Clone(m.views) }
 
+// forms returns every form of a kind, the oldest first.
+func (m *Machine) forms(kind string) []Rule {
+	byKind := func(r Rule, kind string) int { return strings.Compare(r.Kind, kind) }
+	from, _ := slices.BinarySearchFunc(m.rules, kind, byKind)
+	to := from
+	for to < len(m.rules) && m.rules[to].Kind == kind {
+		to++
+	}
+	return m.rules[from:to]
+}
+
 // rule finds the newest form of a kind that is in force at a rules version.
-func (m *Machine) rule(kind string, version uint32) (r Rule, known bool) {
-	for _, x := range m.rules {
-		if x.Kind == kind && x.Since <= version {
-			r, known = x, true
+func (m *Machine) rule(kind string, version uint32) (r *Rule, known bool) {
+	forms := m.forms(kind)
+	for i := range forms {
+		if forms[i].Since <= version {
+			r, known = &forms[i], true
 		}
 	}
 	return r, known
 }
 
-// Knows tells whether any version of this program's rules has the kind.
-func (m *Machine) Knows(kind string) bool {
-	return slices.ContainsFunc(m.rules, func(r Rule) bool { return r.Kind == kind })
+// Newest returns the newest form of a kind's rule.
+func (m *Machine) Newest(kind string) (r Rule, known bool) {
+	forms := m.forms(kind)
+	if len(forms) == 0 {
+		return r, false
+	}
+	return forms[len(forms)-1], true
 }
+
+// Knows tells whether any version of this program's rules has the kind.
+func (m *Machine) Knows(kind string) bool { return len(m.forms(kind)) > 0 }
 
 // Check refuses, before it enters the log, what no state could accept: an unknown kind, a body of the wrong
 // shape, one that is too large. The reserved actor "circle" is refused here as well.
 func (m *Machine) Check(c Command) error {
+	_, err := m.Ready(c)
+	return err
+}
+
+// Ready is Check, and returns the bytes to be logged.
+func (m *Machine) Ready(c Command) ([]byte, error) {
 	if !m.Knows(c.Kind) {
-		return Refuse("unknown_kind",
+		return nil, Refuse("unknown_kind",
 			"There is no command %q. The list of commands: carecircle help kinds.", c.Kind)
 	}
 	if c.Actor == ActorCircle {
-		return Refuse("actor_reserved", "No one may act as the circle itself. Sign in as yourself.")
+		return nil, Refuse("actor_reserved", "No one may act as the circle itself. Sign in as yourself.")
 	}
 	if !plain(c.Actor) || !plain(c.OnBehalfOf) || c.Actor == "" {
-		return Refuse("not_allowed", "This is not the name of anyone who can act.")
+		return nil, Refuse("not_allowed", "This is not the name of anyone who can act.")
 	}
 	if c.ID == (ID{}) {
-		return Refuse("id_missing", "The command has no id. Send an id so that a retry is recognised.")
+		return nil, Refuse("id_missing", "The command has no id. Send an id so that a retry is recognised.")
 	}
 	raw, err := c.Encode()
 	if err != nil {
-		return Refuse("bad_body", "The command cannot be encoded: %v.", err)
+		return nil, Refuse("bad_body", "The command cannot be encoded: %v.", err)
 	}
 	if len(raw) > MaxCommandBytes {
-		return Refuse("too_large", "The command is %d KB; at most %d KB fit. Send a smaller picture or text.",
+		return nil, Refuse("too_large",
+			"The command is %d KB; at most %d KB fit. Send a smaller picture or text.",
 			len(raw)>>10, MaxCommandBytes>>10)
 	}
-	if _, err := DecodeCommand(raw); err != nil { // it would stop every replica
-		return Refuse("bad_body", "The command cannot be logged: %v.", err)
+	if _, err := decodeLogged(raw); err != nil { // it would stop every replica
+		return nil, Refuse("bad_body", "The command cannot be logged: %v.", err)
 	}
-	return m.checkBody(c)
+	return raw, m.checkBody(c)
 }
 
 // checkBody wants a body that some form of the kind's rule accepts: which one is in force only the log says.
 func (m *Machine) checkBody(c Command) error {
 	var err error
-	for _, r := range m.rules {
-		if r.Kind != c.Kind {
-			continue
-		}
+	for _, r := range m.forms(c.Kind) {
 		if _, err = r.decode(c.Body); err == nil {
 			return nil
 		}
@@ -183,7 +206,7 @@ func plain(name string) bool { return len(name) <= 128 && !strings.ContainsRune(
 // Apply runs one logged command against the state. The error, always ErrStop, says the replica must stop;
 // a refusal is an Outcome.
 func (m *Machine) Apply(kv KV, raw []byte) (Outcome, error) {
-	c, err := DecodeCommand(raw)
+	c, err := decodeLogged(raw)
 	if err != nil {
 		return Outcome{}, fmt.Errorf("%w: apply: %w", ErrStop, err)
 	}
@@ -200,7 +223,7 @@ func (m *Machine) Apply(kv KV, raw []byte) (Outcome, error) {
 	meta.Position++
 	meta.Head = ChainHash(meta.Head, raw)
 	out := Outcome{Position: meta.Position, Kind: c.Kind}
-	tx := &Tx{kv: kv, machine: m, cmd: c, meta: meta}
+	tx := &Tx{kv: kv, machine: m, cmd: c, meta: meta, current: &Rule{}}
 	result, err := tx.run(c)
 	if err != nil {
 		tx.undoTo(mark{})
@@ -217,13 +240,13 @@ func (m *Machine) Apply(kv KV, raw []byte) (Outcome, error) {
 // close writes what every command leaves behind, done or refused: its place in the journal, its answer, and
 // where the state now stands.
 func (m *Machine) close(kv KV, tx *Tx, raw []byte, out *Outcome) {
-	meta := ReadMeta(kv) // a done rules.activate changed it
-	meta.Position, meta.Head, meta.At = tx.meta.Position, tx.meta.Head, tx.meta.At
+	meta := tx.meta
+	meta.RulesVersion = tx.rulesVersion()
 	for i := range out.Events {
 		e := &out.Events[i]
 		meta.Events++
 		e.Number, e.Position, e.At = meta.Events, meta.Position, meta.At
-		kv.Set(eventKey(e.Number), mustEncode(*e))
+		add(kv, eventKey(e.Number), mustEncode(*e))
 		if e.Number > MaxEventsKept {
 			kv.Delete(eventKey(e.Number - MaxEventsKept))
 		}
@@ -233,8 +256,8 @@ func (m *Machine) close(kv KV, tx *Tx, raw []byte, out *Outcome) {
 	if out.Refusal == nil {
 		a.Result = mustEncode(out.Result)
 	}
-	kv.Set(journalKey(meta.Position), raw)
-	kv.Set(answerKey(tx.cmd.ID), mustEncode(a))
+	add(kv, journalKey(meta.Position), raw)
+	add(kv, answerKey(tx.cmd.ID), mustEncode(a)) // Apply has looked
 	kv.Set(metaKey, mustEncode(meta))
 }
 

@@ -182,6 +182,7 @@ func rulesFeature() Feature {
 						"This program knows rules up to version %d.", NewestRules)
 				}
 				meta.RulesVersion = b.Version
+				tx.changes = true
 				tx.set(metaKey, mustEncode(meta))
 				return None{}, nil
 			}),

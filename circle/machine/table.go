@@ -1,6 +1,9 @@
 package machine
 
-import "iter"
+import (
+	"iter"
+	"reflect"
+)
 
 // Key is a row's place in its table: parts in order, so that rows walk in that order.
 type Key []byte
@@ -35,11 +38,35 @@ func answerKey(id ID) []byte            { return Key(answerPrefix).Bytes(id[:]) 
 func eventKey(n uint64) []byte          { return Key(eventPrefix).Num(n) }
 
 // Table is a feature's rows of one type, under a prefix of their own, walked in key order.
-type Table[V any] struct{ prefix Key }
+type Table[V any] struct {
+	prefix Key
+	flat   bool
+}
 
 // NewTable names a table; feature and name together must be the circle's only one.
 func NewTable[V any](feature, name string) Table[V] {
-	return Table[V]{prefix: Key(tablePrefix).Str(feature + "." + name)}
+	return Table[V]{prefix: Key(tablePrefix).Str(feature + "." + name), flat: isFlat(reflect.TypeFor[V]())}
+}
+
+// isFlat tells whether a type holds nothing that two values could share: such a value is the same whether it
+// was just written or decoded from its row.
+func isFlat(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Bool, reflect.String, reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
+		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return true
+	case reflect.Array:
+		return isFlat(t.Elem())
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if !isFlat(t.Field(i).Type) {
+				return false
+			}
+		}
+		return true
+	default:
+		return false
+	}
 }
 
 func (t Table[V]) key(k Key) []byte { return t.prefix.Bytes(k) }
@@ -47,9 +74,20 @@ func (t Table[V]) key(k Key) []byte { return t.prefix.Bytes(k) }
 // Get returns the row at k; the zero V and false where there is none.
 func (t Table[V]) Get(r Reader, k Key) (V, bool) {
 	var v V
-	raw, ok := r.Get(t.key(k))
+	key := t.key(k)
+	tx, within := r.(*Tx)
+	within = within && t.flat
+	if within {
+		if seen, ok := tx.recall(key); ok {
+			return seen.(V), true
+		}
+	}
+	raw, ok := r.Get(key)
 	if ok {
 		mustDecode(raw, &v)
+		if within {
+			tx.note(key, v)
+		}
 	}
 	return v, ok
 }
@@ -61,7 +99,16 @@ func (t Table[V]) Has(r Reader, k Key) bool {
 }
 
 // Put writes the row at k.
-func (t Table[V]) Put(tx *Tx, k Key, v V) { tx.set(t.key(k), mustEncode(v)) }
+func (t Table[V]) Put(tx *Tx, k Key, v V) {
+	key := t.key(k)
+	tx.set(key, mustEncode(v))
+	if t.flat {
+		tx.note(key, v)
+	}
+}
+
+// Add is Put where there is no row at k: the caller knows it, and no store has to look.
+func (t Table[V]) Add(tx *Tx, k Key, v V) { tx.add(t.key(k), mustEncode(v)) }
 
 // Delete removes the row at k, if any.
 func (t Table[V]) Delete(tx *Tx, k Key) { tx.delete(t.key(k)) }

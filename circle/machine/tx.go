@@ -1,9 +1,13 @@
 package machine
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"slices"
 )
+
+// maxSeen bounds how many decoded rows a command keeps at hand.
+const maxSeen = 16
 
 // Tx is one command being applied. Rules write through tables on it; everything written is undone when the
 // command, or the nested command that wrote it, is refused.
@@ -11,9 +15,11 @@ type Tx struct {
 	kv      KV
 	machine *Machine
 	cmd     Command
-	meta    Meta
-	current Rule
+	meta    Meta // as it will be after this command, but for what rules.activate changes: see rulesVersion
+	changes bool // rules.activate has run
+	current *Rule
 	undo    []undo
+	seen    []decoded
 	events  []Event
 	depth   int
 	fresh   uint64
@@ -22,6 +28,12 @@ type Tx struct {
 type undo struct {
 	key, value []byte
 	had        bool
+}
+
+// decoded is a row as this command last decoded or wrote it.
+type decoded struct {
+	key   []byte
+	value any
 }
 
 // mark is a point to undo back to.
@@ -86,17 +98,57 @@ func (tx *Tx) set(key, value []byte) {
 	tx.kv.Set(key, value)
 }
 
+// add is set for a row that is known to be new.
+func (tx *Tx) add(key, value []byte) {
+	tx.keep(undo{key: key})
+	add(tx.kv, key, value)
+}
+
 func (tx *Tx) delete(key []byte) {
 	tx.remember(key)
 	tx.kv.Delete(key)
 }
 
+// remember keeps the row as it is now.
 func (tx *Tx) remember(key []byte) {
+	old, had := tx.kv.Get(key)
+	tx.keep(undo{key: key, value: old, had: had})
+}
+
+func (tx *Tx) keep(u undo) {
+	tx.forget(u.key)
 	if len(tx.undo) >= MaxUndoOfCommand {
 		panic("one command writes more rows than any rule should")
 	}
-	old, had := tx.kv.Get(key)
-	tx.undo = append(tx.undo, undo{key: key, value: slices.Clone(old), had: had})
+	tx.undo = append(tx.undo, u)
+}
+
+// recall returns what a row was decoded to.
+func (tx *Tx) recall(key []byte) (any, bool) {
+	for i := range tx.seen {
+		if bytes.Equal(tx.seen[i].key, key) {
+			return tx.seen[i].value, true
+		}
+	}
+	return nil, false
+}
+
+// note keeps what a row was decoded to; few are worth looking through.
+func (tx *Tx) note(key []byte, value any) {
+	if len(tx.seen) < maxSeen {
+		tx.seen = append(tx.seen, decoded{key, value})
+	}
+}
+
+func (tx *Tx) forget(key []byte) {
+	for i := range tx.seen {
+		if bytes.Equal(tx.seen[i].key, key) {
+			last := len(tx.seen) - 1
+			tx.seen[i] = tx.seen[last]
+			tx.seen = tx.seen[:last]
+			return
+		}
+	}
 }
 
 func (tx *Tx) mark() mark { return mark{undo: len(tx.undo), events: len(tx.events)} }
@@ -109,7 +161,7 @@ func (tx *Tx) undoTo(m mark) {
 			tx.kv.Delete(u.key)
 		}
 	}
-	tx.undo = tx.undo[:m.undo]
+	tx.undo, tx.seen = tx.undo[:m.undo], nil
 	tx.events = tx.events[:m.events]
 }
 
@@ -157,9 +209,17 @@ func (tx *Tx) Try(part func() error) error {
 	return err
 }
 
+// rulesVersion is the version in force: an activation within this command counts, unless it was undone.
+func (tx *Tx) rulesVersion() uint32 {
+	if !tx.changes {
+		return tx.meta.RulesVersion
+	}
+	return ReadMeta(tx.kv).RulesVersion
+}
+
 // run finds the rule in force, asks its policy and applies it.
 func (tx *Tx) run(c Command) (any, error) {
-	rule, inForce := tx.machine.rule(c.Kind, ReadMeta(tx.kv).RulesVersion)
+	rule, inForce := tx.machine.rule(c.Kind, tx.rulesVersion())
 	if !inForce {
 		return nil, Refuse("not_in_force", "%s comes with a later rules version that this circle has not"+
 			" switched to.", c.Kind)

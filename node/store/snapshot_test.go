@@ -42,6 +42,7 @@ func TestSnapshotRestore(t *testing.T) {
 	a.Set([]byte("large"), bytes.Repeat([]byte("x"), 900_000))
 	a.Commit(4000)
 	want := all(a)
+	settle(a)
 	liveRows, liveSum := a.Rows()
 	snap, err := a.Snapshot()
 	must(t, err)

@@ -35,25 +35,41 @@ type State struct {
 	faults *faults
 	db     *badger.DB
 
-	// overlay holds the changed rows. A flush does not touch it but puts an empty one in its place, so a
-	// reader that began with the old one reads on undisturbed: its rows are by then also in Badger.
-	overlay atomic.Pointer[btree.BTreeG[dirtyRow]]
+	// layers holds the changed rows. A flush does not touch a layer but puts others in its place, so a reader
+	// that began with the old ones reads on undisturbed: their rows are by then also in Badger.
+	layers  atomic.Pointer[layers]
+	cache   *rowCache // rows as they are on disk
 	applied atomic.Uint64
 	flushed atomic.Uint64
 
-	mu         sync.Mutex // one at a time of: a write, a flush, a snapshot's beginning
+	mu         sync.Mutex // one at a time of: a write, the ends of a flush, a snapshot's beginning
+	idle       *sync.Cond // on mu: nothing is being written
 	open       bool       // rows were set that no commit has claimed yet
-	dirtyBytes int
+	dirtyBytes int        // of layers.changed
+	taken      uint64     // the commit up to which layers.writing goes
 	totals     totals
 	snaps      int
 }
 
 var _ machine.KV = (*State)(nil)
 
-// dirtyRow is a changed row not yet flushed; gone means it was deleted.
+// layers are the rows not yet known to be on disk: those changed since the last flush began over those that
+// it is writing, nil where there is none.
+type layers struct{ changed, writing *btree.BTreeG[dirtyRow] }
+
+// get looks a key up, the newest layer first.
+func (l *layers) get(key []byte) (dirtyRow, bool) {
+	r, ok := l.changed.Get(dirtyRow{key: key})
+	if !ok && l.writing != nil {
+		r, ok = l.writing.Get(dirtyRow{key: key})
+	}
+	return r, ok
+}
+
+// dirtyRow is a changed row not yet flushed; gone means it was deleted, fresh that the disk has no such row.
 type dirtyRow struct {
-	key, value []byte
-	gone       bool
+	key, value  []byte
+	gone, fresh bool
 }
 
 func (r dirtyRow) size() int { return len(r.key) + len(r.value) + RowOverheadBytes }
@@ -130,8 +146,9 @@ func openState(cfg StateConfig) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &State{cfg: cfg, log: cfg.Log, faults: newFaults(cfg.Fatal, cfg.Log), db: db}
-	s.overlay.Store(newOverlay())
+	s := &State{cfg: cfg, log: cfg.Log, faults: newFaults(cfg.Fatal, cfg.Log), db: db, cache: newRowCache()}
+	s.idle = sync.NewCond(&s.mu)
+	s.layers.Store(&layers{changed: newOverlay()})
 	if err := s.readMeta(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open state %s: %w", cfg.Dir, err), db.Close())
 	}
@@ -182,20 +199,29 @@ func rowKey(key []byte) []byte {
 
 // Get implements machine.Reader.
 func (s *State) Get(key []byte) ([]byte, bool) {
-	if r, ok := s.overlay.Load().Get(dirtyRow{key: key}); ok {
+	if r, ok := s.layers.Load().get(key); ok {
 		return r.value, !r.gone
+	}
+	// A key that is in no layer stays so until this returns: whoever writes keeps readers out.
+	if value, ok, known := s.cache.get(key); known {
+		return value, ok
 	}
 	txn := s.db.NewTransaction(false)
 	defer txn.Discard()
 	value, ok, err := read(txn, rowKey(key))
 	if err != nil {
 		_ = s.faults.report(fmt.Errorf("state: read a row: %w", err))
+		return nil, false
 	}
+	s.cache.put(key, value, ok)
 	return value, ok
 }
 
 // Set implements machine.KV. A key is at most MaxKeyBytes long.
 func (s *State) Set(key, value []byte) { s.put(dirtyRow{key: key, value: value}) }
+
+// Add implements machine.Adder: it spares looking for an old row that is not there.
+func (s *State) Add(key, value []byte) { s.put(dirtyRow{key: key, value: value, fresh: true}) }
 
 // Delete implements machine.KV.
 func (s *State) Delete(key []byte) { s.put(dirtyRow{key: key, gone: true}) }
@@ -210,26 +236,15 @@ func (s *State) put(r dirtyRow) {
 	}
 	s.open = true
 	s.dirtyBytes += r.size()
-	if old, had := s.overlay.Load().Set(r); had {
-		s.dirtyBytes -= old.size()
-	}
-}
-
-// Commit marks the end of an applied raft entry, or batch: every write since the last Commit belongs to
-// index. It writes to disk when enough has gathered, and never splits a commit over two transactions:
-// a commit of more than MaxCommitBytes or MaxCommitRows may not fit and is then fatal.
-func (s *State) Commit(index uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if index < s.applied.Load() {
-		_ = s.faults.report(fmt.Errorf("state: commit %d after commit %d: the log was applied out of order",
-			index, s.applied.Load()))
+	changed := s.layers.Load().changed
+	old, had := changed.Set(r)
+	if !had {
 		return
 	}
-	s.open = false
-	s.applied.Store(index)
-	if s.dirtyBytes >= s.cfg.FlushBytes || s.overlay.Load().Len() >= s.cfg.FlushRows {
-		_ = s.flush() // reported there
+	s.dirtyBytes -= old.size()
+	if old.fresh != r.fresh { // the disk has it or has it not, whatever was set since
+		r.fresh = old.fresh
+		changed.Set(r)
 	}
 }
 
@@ -245,110 +260,4 @@ func (s *State) Rows() (rows, sum uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.totals.rows, s.totals.sum
-}
-
-// Flush writes the changed rows and the applied index to disk in one synced transaction. In the middle of
-// a commit it does nothing: the next Flush or Commit will do it.
-func (s *State) Flush() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.open {
-		return nil
-	}
-	return s.flush()
-}
-
-// Sync is Flush, and an error in the middle of a commit; when it returns nil, Flushed equals Applied.
-func (s *State) Sync() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.sync()
-}
-
-func (s *State) sync() error {
-	if s.open {
-		return errors.New("state: sync in the middle of a commit: call Commit first")
-	}
-	if err := s.flush(); err != nil {
-		return err
-	}
-	if err := s.db.Sync(); err != nil {
-		return s.faults.report(fmt.Errorf("state: sync: %w", err))
-	}
-	return nil
-}
-
-// flush needs mu held and no commit open.
-func (s *State) flush() error {
-	if err := s.faults.err(); err != nil {
-		return fmt.Errorf("state: not usable since: %w", err)
-	}
-	applied, overlay := s.applied.Load(), s.overlay.Load()
-	if overlay.Len() == 0 && applied == s.flushed.Load() {
-		return nil
-	}
-	totals, err := s.write(overlay, applied)
-	if errors.Is(err, badger.ErrTxnTooBig) {
-		err = fmt.Errorf("a commit changed too much (%d rows, %d bytes in all), the most is %d rows and"+
-			" %d bytes: %w", overlay.Len(), s.dirtyBytes, MaxCommitRows, MaxCommitBytes, err)
-	}
-	if err != nil {
-		return s.faults.report(fmt.Errorf("state: write changes up to index %d: %w", applied, err))
-	}
-	s.totals = totals
-	s.flushed.Store(applied)
-	s.dirtyBytes = 0
-	s.overlay.Store(newOverlay())
-	return nil
-}
-
-// write puts the overlay and the applied index into one transaction.
-func (s *State) write(overlay *btree.BTreeG[dirtyRow], applied uint64) (totals, error) {
-	t := s.totals
-	txn := s.db.NewTransaction(true)
-	defer txn.Discard()
-	var err error
-	overlay.Scan(func(r dirtyRow) bool {
-		key := rowKey(r.key)
-		var old []byte
-		var had bool
-		if old, had, err = read(txn, key); err != nil {
-			return false
-		}
-		if had {
-			t.sub(r.key, old)
-		}
-		switch {
-		case !r.gone:
-			t.add(r.key, r.value)
-			err = txn.Set(key, r.value)
-		case had:
-			err = txn.Delete(key)
-		}
-		return err == nil
-	})
-	if err == nil {
-		err = txn.Set(appliedKey, encodeMeta(applied, t))
-	}
-	if err == nil {
-		err = txn.Commit()
-	}
-	return t, err
-}
-
-// Close flushes and closes. A Snap still open is an error, and the State stays open.
-func (s *State) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.snaps > 0 {
-		return fmt.Errorf("close state: %d snapshots are still open: close them first", s.snaps)
-	}
-	var err error
-	if !s.open && s.faults.err() == nil {
-		err = s.flush()
-	}
-	if closeErr := s.db.Close(); closeErr != nil {
-		err = errors.Join(err, fmt.Errorf("close state: %w", closeErr))
-	}
-	return err
 }

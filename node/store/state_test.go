@@ -71,16 +71,37 @@ func (m *stateModel) Set(t *rapid.T) {
 	m.mem.Set(key, value)
 }
 
+// Add sets a row that is not there.
+func (m *stateModel) Add(t *rapid.T) {
+	key, value := anyKey.Draw(t, "key"), rapid.SliceOfN(rapid.Byte(), 0, 5).Draw(t, "value")
+	if _, ok := m.mem.Get(key); ok {
+		return
+	}
+	m.s.Add(key, value)
+	m.mem.Set(key, value)
+}
+
 func (m *stateModel) Delete(t *rapid.T) {
 	key := anyKey.Draw(t, "key")
 	m.s.Delete(key)
 	m.mem.Delete(key)
 }
 
-func (m *stateModel) Commit(*rapid.T) {
+// Commit sometimes waits for what it has written, and sometimes leaves the rows between memory and disk.
+func (m *stateModel) Commit(t *rapid.T) {
 	m.next++
-	m.s.Commit(m.next)
 	m.disk[m.next] = all(m.mem)
+	m.s.Commit(m.next)
+	if rapid.Bool().Draw(t, "settle") {
+		settle(m.s)
+	}
+}
+
+// settle waits until nothing is being written in the background.
+func settle(s *State) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
 }
 
 func (m *stateModel) Flush(t *rapid.T) {
@@ -91,6 +112,7 @@ func (m *stateModel) Flush(t *rapid.T) {
 
 // Crash loses what is only in memory.
 func (m *stateModel) Crash(t *rapid.T) {
+	settle(m.s)
 	flushed := m.s.Flushed()
 	if err := m.s.db.Close(); err != nil {
 		t.Fatal(err)
@@ -139,9 +161,11 @@ func (m *stateModel) Check(t *rapid.T) {
 	if got, want := all(m.s), all(m.mem); !equalRows(got, want) {
 		t.Fatalf("rows\n got %q\nwant %q", got, want)
 	}
-	rows, sum := m.s.Rows()
+	m.s.mu.Lock()
+	rows, sum, flushed := m.s.totals.rows, m.s.totals.sum, m.s.flushed.Load()
+	m.s.mu.Unlock()
 	var want totals
-	for _, r := range m.disk[m.s.Flushed()] {
+	for _, r := range m.disk[flushed] {
 		want.add([]byte(r.key), []byte(r.value))
 	}
 	if want != (totals{rows, sum}) {
@@ -159,11 +183,13 @@ func TestStateModel(t *testing.T) {
 		m := &stateModel{t: t, cfg: cfg, s: mustState(t, cfg), mem: machine.NewMem()}
 		m.disk = map[uint64][]keyValue{}
 		defer func() {
+			settle(m.s)
 			_ = m.s.db.Close()
 			_ = os.RemoveAll(cfg.Dir)
 		}()
 		rt.Repeat(map[string]func(*rapid.T){
 			"": m.Check, "set": m.Set, "set2": m.Set, "set3": m.Set, "delete": m.Delete, "delete2": m.Delete,
+			"add": m.Add, "add2": m.Add,
 			"commit": m.Commit, "commit2": m.Commit, "flush": m.Flush, "get": m.Get,
 			"walk": m.Walk, "walk2": m.Walk, "walk3": m.Walk, "crash": m.Crash, "reopen": m.Reopen,
 		})
@@ -223,6 +249,7 @@ func TestLargestCommitFits(t *testing.T) {
 		}
 		fill("b", min(rows, MaxCommitRows), MaxCommitBytes)
 		s.Commit(uint64(2*i + 2))
+		settle(s)
 		if s.Flushed() != uint64(2*i+2) {
 			t.Fatalf("flushed %d after %d", s.Flushed(), 2*i+2)
 		}
@@ -236,6 +263,7 @@ func TestLargestCommitFits(t *testing.T) {
 		s.Set(fmt.Appendf(nil, "d%d", i), make([]byte, 100))
 	}
 	s.Commit(7)
+	settle(s)
 	if len(failed) != 1 || !strings.Contains(failed[0].Error(), "changed too much") {
 		t.Fatalf("an oversized commit: %v", failed)
 	}

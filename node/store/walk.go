@@ -42,11 +42,11 @@ type cursor interface {
 	next()
 }
 
-// walk merges the changed rows over those on disk. The overlay is taken before Badger's read transaction:
+// walk merges the changed rows over those on disk. The layers are taken before Badger's read transaction:
 // a flush between the two then shows a row in both, which does no harm; the other way round it would show
 // it in neither.
 func (s *State) walk(w walk, fn func(key, value []byte) bool) {
-	overlay := s.overlay.Load()
+	layers := s.layers.Load()
 	txn := s.db.NewTransaction(false)
 	defer txn.Discard()
 	opt := badger.DefaultIteratorOptions
@@ -59,9 +59,13 @@ func (s *State) walk(w walk, fn func(key, value []byte) bool) {
 	defer it.Close()
 	disk := &diskCursor{w: w, it: it, faults: s.faults}
 	disk.seek()
-	changed := newOverlayCursor(w, overlay)
+	var beneath cursor = disk
+	if layers.writing != nil {
+		beneath = &overCursor{w: w, over: newOverlayCursor(w, layers.writing), under: disk}
+	}
+	changed := newOverlayCursor(w, layers.changed)
 	for {
-		r, ok := pick(w, changed, disk)
+		r, ok := pick(w, changed, beneath)
 		if !ok {
 			return
 		}
@@ -71,26 +75,46 @@ func (s *State) walk(w walk, fn func(key, value []byte) bool) {
 	}
 }
 
+// overCursor is two layers as one.
+type overCursor struct {
+	w           walk
+	over, under cursor
+}
+
+func (c *overCursor) row() (dirtyRow, bool) {
+	r, ok, _, _ := choose(c.w, c.over, c.under)
+	return r, ok
+}
+
+func (c *overCursor) next() { pick(c.w, c.over, c.under) }
+
 // pick returns the next row of the two cursors and moves on whichever stood on it; the changed row wins.
-func pick(w walk, changed, disk cursor) (dirtyRow, bool) {
+func pick(w walk, changed, beneath cursor) (dirtyRow, bool) {
+	r, ok, moveChanged, moveBeneath := choose(w, changed, beneath)
+	if moveChanged {
+		changed.next()
+	}
+	if moveBeneath {
+		beneath.next()
+	}
+	return r, ok
+}
+
+// choose returns the next row of the two cursors, and which of them stand on its key.
+func choose(w walk, changed, beneath cursor) (r dirtyRow, ok, inChanged, inBeneath bool) {
 	c, haveChanged := changed.row()
-	d, haveDisk := disk.row()
-	order := bytes.Compare(c.key, d.key)
+	b, haveBeneath := beneath.row()
+	order := bytes.Compare(c.key, b.key)
 	if w.down {
 		order = -order
 	}
 	switch {
-	case !haveChanged && !haveDisk:
-		return dirtyRow{}, false
-	case haveChanged && (!haveDisk || order <= 0):
-		changed.next()
-		if haveDisk && order == 0 {
-			disk.next()
-		}
-		return c, true
+	case !haveChanged && !haveBeneath:
+		return dirtyRow{}, false, false, false
+	case haveChanged && (!haveBeneath || order <= 0):
+		return c, true, true, haveBeneath && order == 0
 	default:
-		disk.next()
-		return d, true
+		return b, true, false, true
 	}
 }
 
