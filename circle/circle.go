@@ -6,6 +6,7 @@ import (
 	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
+	"github.com/carecircle/carecircle/circle/timeline"
 )
 
 // New returns the machine of a circle, its features in the order they build on each other.
@@ -14,5 +15,6 @@ func New() (*machine.Machine, error) {
 		member.Feature(),
 		coin.Feature(),
 		exchange.Feature(),
+		timeline.Feature(),
 	)
 }
