@@ -118,6 +118,7 @@ type Replica struct {
 	waiting waiting
 	pulse   pulse
 	watches watches
+	frozen  frozenSet
 
 	snapshotAt atomic.Int64 // Unix milliseconds of the newest snapshot, 0: not known
 
@@ -184,6 +185,10 @@ func (cfg Config) withDefaults() (Config, error) {
 	if missing != "" {
 		return cfg, fmt.Errorf("%s is not set", missing)
 	}
+	return cfg.withQuietDefaults(), nil
+}
+
+func (cfg Config) withQuietDefaults() Config {
 	if cfg.Transport == nil {
 		_, cfg.Transport = raft.NewInmemTransport(raft.ServerAddress(cfg.ID)) // leads nowhere
 	}
@@ -193,7 +198,7 @@ func (cfg Config) withDefaults() (Config, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return cfg, nil
+	return cfg
 }
 
 func (cfg Config) snapshots() (raft.SnapshotStore, error) {
@@ -261,6 +266,7 @@ func (r *Replica) Close() error {
 	r.running.Wait()
 	r.mu.Lock() // waits for readers
 	defer r.mu.Unlock()
+	r.frozen.closeAll()
 	r.watches.close()
 	if err != nil {
 		return fmt.Errorf("close replica %s: %w", r.cfg.ID, err)
