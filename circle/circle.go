@@ -7,6 +7,7 @@ import (
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/circle/replicas"
+	"github.com/carecircle/carecircle/circle/timeline"
 )
 
 // New returns the machine of a circle, its features in the order they build on each other.
@@ -16,5 +17,6 @@ func New() (*machine.Machine, error) {
 		coin.Feature(),
 		exchange.Feature(),
 		replicas.Feature(),
+		timeline.Feature(),
 	)
 }

@@ -26,6 +26,7 @@ func refusalCases(s *stage) map[string]kindCase {
 	for _, part := range []map[string]kindCase{
 		joiningCases(s), hatCases(s), sessionCases(s), passkeyCases(s), coinRuleCases(s), coinActCases(s),
 		earnCases(s), payCases(s), giveCases(s), exchangeCases(s), letterCases(s), replicaCases(s),
+		timelineCases(s),
 	} {
 		for kind, c := range part {
 			all[kind] = c

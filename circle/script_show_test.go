@@ -12,6 +12,7 @@ import (
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/circle/member"
+	"github.com/carecircle/carecircle/circle/timeline"
 	"github.com/carecircle/carecircle/federation/letter"
 	"github.com/carecircle/carecircle/federation/payment"
 	"github.com/carecircle/carecircle/ledger"
@@ -51,6 +52,12 @@ func (s *story) show(d *datadriven.TestData) string {
 		return s.statement(w, d)
 	case "journey":
 		return s.journey(w, by)
+	case "epochs":
+		var out []string
+		for _, e := range view[timeline.Epochs](w, by, "timeline.epochs", nil).Epochs {
+			out = append(out, fmt.Sprintf("epoch %d after command %d: %s", e.Epoch, e.FromPosition, e.Why))
+		}
+		return strings.Join(out, "\n")
 	case "events":
 		var out []string
 		for _, e := range view[member.Events](w, by, "member.events", nil).Events {

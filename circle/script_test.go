@@ -40,7 +40,7 @@ var fullNames = map[string]string{
 //	batch A B in=S letters=(1,2) [forge=HOW] B gets letters of A's stream, or forged ones
 //	wait 40d                                 time passes everywhere
 //	balances A, alliances A, payments A by=NAME, statement A by=NAME [of=ACCOUNT], journey A by=NAME,
-//	events A by=NAME                         what is to be seen
+//	events A by=NAME, epochs A by=NAME       what is to be seen
 //
 // After each script every book is audited, and every log replayed from empty and from half way.
 func TestStories(t *testing.T) {
@@ -126,7 +126,7 @@ func (s *story) directive(d *datadriven.TestData) string {
 			w.now += int64(days) * 24 * time.Hour.Milliseconds()
 		}
 		return "ok"
-	case "balances", "alliances", "payments", "statement", "journey", "events", "list":
+	case "balances", "alliances", "payments", "statement", "journey", "events", "list", "epochs":
 		return s.show(d)
 	}
 	w := s.town(d.Cmd)

@@ -9,6 +9,7 @@ import (
 	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
+	"github.com/carecircle/carecircle/circle/timeline"
 )
 
 const day = 24 * 60 * 60 * 1000
@@ -196,6 +197,17 @@ var verbs = map[string]func(c call) (kind string, body any){
 	},
 	"disallow": func(c call) (string, any) {
 		return "member.acting-end", member.DisallowActing{Person: c.id(0), Advocate: c.id(1)}
+	},
+	// restored EPOCH [LOST] why=WHY: the books were put back, LOST commands before where they are now.
+	"restored": func(c call) (string, any) {
+		at, lost := machine.ReadMeta(c.w.kv), uint64(0)
+		if c.arg(1) != "" {
+			lost = uint64(c.minutes(1) / 60)
+		}
+		return "timeline.open", timeline.Open{
+			Epoch: uint64(c.minutes(0) / 60), FromPosition: at.Position - lost,
+			FromHead: at.Head, Backup: machine.ID{1}, Why: c.opts["why"], At: c.w.now,
+		}
 	},
 	"activate": func(c call) (string, any) {
 		return "rules.activate", machine.Activate{Version: uint32(c.minutes(0) / 60)}

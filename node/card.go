@@ -10,8 +10,13 @@ import (
 	"slices"
 	"time"
 
+	"github.com/carecircle/carecircle/circle/machine"
+	"github.com/carecircle/carecircle/circle/timeline"
 	"github.com/carecircle/carecircle/federation/charter"
 )
+
+// seqsOfEpoch is how many bits a card's number has for the cards of one epoch.
+const seqsOfEpoch = 32
 
 // hostTerm is how long the circle's word for this machine holds; it is renewed at half of it.
 const hostTerm = 365 * 24 * time.Hour
@@ -28,6 +33,13 @@ func (n *Node) makeCard() error {
 		Circle: n.Keys.CircleID(), Name: n.Config.Name, Place: n.Config.Place, Aim: n.Config.Aim,
 		Key: n.Keys.CirclePublic(), Addrs: n.letters.host.Addrs(), Seq: 1,
 		Hosts: []charter.Host{{Peer: n.letters.host.ID(), Until: now.Add(hostTerm).UnixMilli()}},
+	}
+	if err := n.Read(func(r machine.Reader) error {
+		// A restore may have brought back a card older than one that others have: it must count above all.
+		card.Seq += timeline.Newest(r).Epoch << seqsOfEpoch
+		return nil
+	}); err != nil {
+		return err
 	}
 	path := filepath.Join(n.Dir, cardFile)
 	raw, err := os.ReadFile(path)
@@ -48,7 +60,7 @@ func (n *Node) makeCard() error {
 			n.card = kept.Sealed
 			return nil
 		}
-		card.Seq = old.Seq + 1
+		card.Seq = max(card.Seq, old.Seq+1)
 	}
 	if n.card, err = charter.Seal(n.Keys.Circle, card); err != nil {
 		return err

@@ -15,12 +15,13 @@ import (
 
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/federation/letter"
+	"github.com/carecircle/carecircle/node/backup"
 )
 
 // Files of a node's directory. All that is secret is readable by its owner only.
 const (
 	configFile   = "config.json"
-	circleKey    = "circle.key"     // seed of the circle's Ed25519 key; the same on every replica
+	circleKey    = backup.CircleKey // seed of the circle's Ed25519 key; the same on every replica
 	hostKey      = "host.key"       // seed of this machine's key
 	storeKey     = "store.key"      // encrypts what is at rest
 	operatorFile = "operator.token" // signs the command line of this machine in
@@ -39,6 +40,8 @@ type Config struct {
 	HTTP    string   `json:"http"`    // address the pages and the API listen on, such as 127.0.0.1:7001
 	Origin  string   `json:"origin"`  // how people reach it; empty: http://localhost and the port
 	Letters []string `json:"letters"` // multiaddrs that other circles reach, such as /ip4/0.0.0.0/tcp/7101
+
+	Backup *backup.Config `json:"backup,omitempty"` // absent: the node makes no backups
 }
 
 // Check says what is missing or wrong.
@@ -53,6 +56,9 @@ func (c Config) Check() error {
 	if _, _, err := net.SplitHostPort(c.HTTP); err != nil {
 		return fmt.Errorf("config: http %q is not an address with a port, such as 127.0.0.1:7001: %w",
 			c.HTTP, err)
+	}
+	if c.Backup != nil {
+		return c.Backup.Check()
 	}
 	return nil
 }
@@ -78,19 +84,32 @@ func Init(dir string, c Config) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("init: %w", err)
 	}
-	for _, name := range []string{circleKey, hostKey, storeKey} {
-		if err := writeSecret(filepath.Join(dir, name), 32); err != nil {
-			return fmt.Errorf("init: %w", err)
-		}
-	}
-	if err := writeSecret(filepath.Join(dir, operatorFile), 24); err != nil {
+	if err := writeSecret(filepath.Join(dir, circleKey), 32); err != nil {
 		return fmt.Errorf("init: %w", err)
 	}
+	if err := writeMachineSecrets(dir); err != nil {
+		return fmt.Errorf("init: %w", err)
+	}
+	if err := writeConfig(dir, c); err != nil {
+		return fmt.Errorf("init: %w", err)
+	}
+	return nil
+}
+
+// writeMachineSecrets makes what belongs to one machine alone, and is in no backup.
+func writeMachineSecrets(dir string) error {
+	return errors.Join(
+		writeSecret(filepath.Join(dir, hostKey), 32), writeSecret(filepath.Join(dir, storeKey), 32),
+		writeSecret(filepath.Join(dir, operatorFile), 24),
+	)
+}
+
+// writeConfig comes last: a directory with a config is whole.
+func writeConfig(dir string, c Config) error {
 	raw, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {
-		return fmt.Errorf("init: %w", err)
+		return err
 	}
-	// The config comes last: a directory with one is whole.
 	return durable(filepath.Join(dir, configFile), append(raw, '\n'), 0o644)
 }
 
@@ -103,13 +122,19 @@ func ReadConfig(dir string) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("read config: %w", err)
 	}
-	var c Config
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&c); err != nil {
+	c, err := parseConfig(raw)
+	if err != nil {
 		return Config{}, fmt.Errorf("read config %s: %w", filepath.Join(dir, configFile), err)
 	}
 	return c, c.Check()
+}
+
+func parseConfig(raw []byte) (Config, error) {
+	var c Config
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(&c)
+	return c, err
 }
 
 // OperatorToken reads the token that signs in the command line of this machine.

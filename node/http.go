@@ -15,6 +15,7 @@ import (
 	"github.com/carecircle/carecircle/federation/charter"
 	"github.com/carecircle/carecircle/node/api"
 	"github.com/carecircle/carecircle/node/auth"
+	"github.com/carecircle/carecircle/node/backup"
 	"github.com/carecircle/carecircle/node/export"
 	"github.com/carecircle/carecircle/node/replica"
 	"github.com/carecircle/carecircle/node/web"
@@ -31,6 +32,7 @@ type Status struct {
 	ReadyMillis int64          `json:"readyMillis"` // from start to ready
 	Replica     replica.Status `json:"replica"`
 	Links       []Link         `json:"links"`
+	Backup      *backup.Status `json:"backup,omitempty"` // absent: the config asks for none
 }
 
 // Link is how letters to one other circle go.
@@ -61,6 +63,7 @@ func (n *Node) Status() Status {
 	return Status{
 		Circle: string(n.Keys.CircleID()), Name: n.Config.Name, Version: n.options.Version,
 		ReadyMillis: n.ready.Milliseconds(), Replica: n.replica.Status(), Links: n.Links(),
+		Backup: n.BackupStatus(),
 	}
 }
 
@@ -146,6 +149,7 @@ func (n *Node) ownRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/v1/status", n.operatorOnly(func(w http.ResponseWriter, _ *http.Request) error {
 		return writeJSON(w, n.Status())
 	}))
+	mux.HandleFunc("GET /api/v1/backup", n.operatorOnly(n.sendBackup))
 	mux.HandleFunc("GET /api/v1/export/{format}", n.operatorOnly(func(w http.ResponseWriter,
 		r *http.Request,
 	) error {

@@ -19,6 +19,7 @@ import (
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
+	"github.com/carecircle/carecircle/node/backup"
 	"github.com/carecircle/carecircle/node/replica"
 	"github.com/carecircle/carecircle/node/store"
 )
@@ -28,6 +29,7 @@ const (
 	readyTimeout = 60 * time.Second
 	stopTimeout  = 5 * time.Second
 	longLog      = 20_000 // entries beyond the newest snapshot
+	replicaID    = "one"  // of a circle's first replica
 )
 
 // Options are what a start may choose.
@@ -53,6 +55,7 @@ type Node struct {
 	http    *http.Server
 	listen  net.Listener
 	card    []byte
+	backups *backup.Keeper // nil: the config asks for none
 	started time.Time
 	ready   time.Duration
 	stop    context.CancelFunc
@@ -106,7 +109,10 @@ func (n *Node) openCircle(ctx context.Context) error {
 	if err := n.openStores(); err != nil {
 		return err
 	}
-	return n.openReplica(ctx)
+	if err := n.openReplica(ctx); err != nil {
+		return err
+	}
+	return n.openEpoch(ctx)
 }
 
 func (n *Node) open(ctx context.Context) error {
@@ -122,6 +128,7 @@ func (n *Node) open(ctx context.Context) error {
 		return err
 	}
 	n.running.Go(func() { n.keepFlushed(background) })
+	n.keepBackups(background)
 	return n.openHTTP()
 }
 
@@ -151,7 +158,7 @@ func (n *Node) openStores() error {
 func (n *Node) openReplica(ctx context.Context) error {
 	var err error
 	n.replica, err = replica.Open(replica.Config{
-		ID: "one", Dir: filepath.Join(n.Dir, snapshotDir), Machine: n.machine, State: n.state, Log: n.log,
+		ID: replicaID, Dir: filepath.Join(n.Dir, snapshotDir), Machine: n.machine, State: n.state, Log: n.log,
 		Restore: n.state.restore, Logger: n.options.Log, Fatal: n.fatal,
 	})
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"slices"
 	"strings"
 )
@@ -349,15 +350,19 @@ func Journal(r Reader, from uint64, fn func(position uint64, raw []byte) bool) {
 // stay out of it: a refused command moves those and nothing else.
 func StateHash(r Reader) Hash {
 	h := sha256.New()
-	var size [8]byte
 	r.Ascend(tablePrefix, nil, func(key, value []byte) bool {
-		h.Write(bigEndian(size[:0], uint64(len(key))))
-		h.Write(key)
-		h.Write(bigEndian(size[:0], uint64(len(value))))
-		h.Write(value)
+		hashRow(h, key, value)
 		return true
 	})
 	return Hash(h.Sum(nil))
+}
+
+func hashRow(h hash.Hash, key, value []byte) {
+	var size [8]byte
+	h.Write(bigEndian(size[:0], uint64(len(key))))
+	h.Write(key)
+	h.Write(bigEndian(size[:0], uint64(len(value))))
+	h.Write(value)
 }
 
 // Copy writes every row of from into an empty to: a snapshot taken or restored.

@@ -27,7 +27,7 @@ const (
 	exitUsage   = 2 // the call's words are off
 	exitStopped = 3 // the node had to stop
 	exitRefused = 4 // the circle's rules said no
-	exitFound   = 5 // verify found something wrong
+	exitFound   = 5 // a check found something wrong
 )
 
 const about = `carecircle runs a circle of people who give and get support: its people, its Care Coins
@@ -37,7 +37,7 @@ A circle of your own:   carecircle init --data DIR ... ; carecircle serve --data
 An example to look at:  carecircle demo
 
 Exit codes: 0 done; 1 could not be done; 2 wrong words in the call; 3 the node had to stop;
-4 refused by the circle's rules; 5 verify found something wrong.`
+4 refused by the circle's rules; 5 a check found something wrong.`
 
 // usageError marks errors of the call itself.
 type usageError struct{ error }
@@ -100,7 +100,8 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		initCommand(), serveCommand(), demoCommand(), doCommand(), viewCommand(), statusCommand(),
 		linkCommand(),
-		exportCommand(), verifyCommand(), logCommand(), benchCommand(), kindsTopic(), versionCommand(),
+		exportCommand(), verifyCommand(), logCommand(), backupCommand(), restoreCommand(),
+		benchCommand(), kindsTopic(), versionCommand(),
 	)
 	return root
 }

@@ -23,7 +23,8 @@ var (
 	}
 	features   = []string{"machine", "ledger", "feature", "exchange"}
 	underNode  = []string{"circle", "machine", "feature", "exchange", "letters", "memnet", "p2p", "ledger"}
-	everything = append([]string{"node", "part", "sim"}, underNode...)
+	parts      = append([]string{"part", "store", "backup"}, underNode...)
+	everything = append([]string{"node", "sim"}, parts...)
 )
 
 // zones is the table. The first row whose pattern matches a part is that part's.
@@ -43,8 +44,11 @@ var zones = []zone{
 		name: "sim", floor: 4, parts: []string{"node/sim"},
 		may: []string{"circle", "machine", "feature", "exchange", "letters", "memnet", "ledger"},
 	},
+	{name: "store", floor: 4, parts: []string{"node/store"}, may: underNode},
+	// A backup holds a snapshot in the store's own format, and is read without a node.
+	{name: "backup", floor: 4, parts: []string{"node/backup"}, may: append([]string{"store"}, underNode...)},
 	{name: "part", floor: 4, parts: []string{"node/*"}, may: underNode},
-	{name: "node", floor: 4, parts: []string{"node"}, may: append([]string{"part"}, underNode...)},
+	{name: "node", floor: 4, parts: []string{"node"}, may: parts},
 	{name: "tidy", floor: 5, parts: []string{"cmd/tidy"}},
 	{name: "command", floor: 5, parts: []string{"cmd/*"}, may: everything},
 }

@@ -21,6 +21,7 @@ var libraries = []library{
 	{prefix: "go.etcd.io/bbolt", owners: []string{"node/store"}},
 	{prefix: "github.com/libp2p/", owners: []string{"federation/p2p"}},
 	{prefix: "github.com/multiformats/", owners: []string{"federation/p2p"}},
+	{prefix: "filippo.io/age", owners: []string{"node/backup"}},
 	{prefix: "github.com/spf13/cobra", owners: []string{"cmd/carecircle"}},
 	{prefix: "github.com/go-webauthn/", owners: []string{"node/auth"}, inEveryTest: true},
 	{prefix: "github.com/evanw/esbuild", owners: []string{"node/web"}},

@@ -50,6 +50,8 @@ const (
 	ForCard    Purpose = "carecircle sign card v1\x00"
 	ForWelcome Purpose = "carecircle sign welcome v1\x00"
 	ForLog     Purpose = "carecircle sign log v1\x00"
+	ForBackup  Purpose = "carecircle sign backup v1\x00"
+	ForRestore Purpose = "carecircle sign restore v1\x00"
 )
 
 // Sign returns the 64-byte Ed25519 signature of b. The same key and bytes always give the same signature.

@@ -42,6 +42,13 @@ func (c *Client) From(addr string) *Client {
 	return &passing
 }
 
+// Patient returns a client that waits for as long as its context says, for answers that take their time.
+func (c *Client) Patient() *Client {
+	patient := *c
+	patient.http = &http.Client{}
+	return &patient
+}
+
 // Base returns the node's address.
 func (c *Client) Base() string { return c.base }
 

@@ -145,6 +145,7 @@ func (f *fsm) Restore(from io.ReadCloser) error {
 func (f *fsm) restore(from io.Reader) error {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
+	f.r.frozen.closeAll()
 	if err := f.r.cfg.Restore(from); err != nil {
 		return fmt.Errorf("restore a snapshot: %w", err)
 	}

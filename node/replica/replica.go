@@ -131,6 +131,7 @@ type Replica struct {
 	applied  atomic.Uint64 // log index of the newest entry in the state
 	led      atomic.Uint64 // the term in which this leader knows all that was committed before it
 	leading  chan struct{} // held while it finds out
+	frozen   frozenSet
 
 	snapshotAt atomic.Int64 // Unix milliseconds of the newest snapshot, 0: not known
 
@@ -201,6 +202,10 @@ func (cfg Config) withDefaults() (Config, error) {
 	if missing != "" {
 		return cfg, fmt.Errorf("%s is not set", missing)
 	}
+	return cfg.withQuietDefaults(), nil
+}
+
+func (cfg Config) withQuietDefaults() Config {
 	if cfg.Transport == nil {
 		_, cfg.Transport = raft.NewInmemTransport(raft.ServerAddress(cfg.ID)) // leads nowhere
 	}
@@ -210,7 +215,7 @@ func (cfg Config) withDefaults() (Config, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return cfg, nil
+	return cfg
 }
 
 func (cfg Config) snapshots() (raft.SnapshotStore, error) {
@@ -280,6 +285,7 @@ func (r *Replica) Close() error {
 	err := r.shutdown().Error()
 	r.mu.Lock() // waits for readers
 	defer r.mu.Unlock()
+	r.frozen.closeAll()
 	r.watches.close()
 	if err != nil {
 		return fmt.Errorf("close replica %s: %w", r.cfg.ID, err)

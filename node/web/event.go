@@ -81,6 +81,9 @@ func eventWords(n names, e member.Happened) (icon, text string) {
 		return "person", subject + has(subject) + " a new hat: " + orElse(hatWords[e.Words], e.Words)
 	case "member.acting-allowed":
 		return "people", object + " may act for " + subject + " now"
+	case "timeline.opened":
+		return "book", "our books were put back from a backup, " + orElse(e.Words, "without a reason given") +
+			". What was entered after that backup has to be entered again"
 	case "member.link-made":
 		return "key", "a sign-in link was made for " + subject + " by " + object
 	}

@@ -1,0 +1,247 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/carecircle/carecircle/circle/machine"
+	"github.com/carecircle/carecircle/circle/timeline"
+	"github.com/carecircle/carecircle/federation/letter"
+	"github.com/carecircle/carecircle/node/backup"
+	"github.com/carecircle/carecircle/node/replica"
+)
+
+// restoredFile is the note of the restore that made a node's directory.
+const restoredFile = "restored.json"
+
+// Restoring is a backup to be restored.
+type Restoring struct {
+	File     string
+	Identity backup.Identity
+	Dir      string   // the new node's: empty, or not there yet
+	Known    []string // files and directories with other backups and notes; those beside File are read anyway
+	Why      string   // for everybody in the circle
+	Change   func(*Config)
+	Now      time.Time
+	Log      func(format string, args ...any) // what is being done, for whoever waits
+}
+
+// Restored is what a restore made.
+type Restored struct {
+	Manifest backup.Manifest
+	Note     backup.Note
+	NotePath string // beside the backup
+	Config   Config
+}
+
+// Restore makes a new node's directory of a backup: the circle as it was then, on one replica, with new keys
+// for this machine. The node opens the new epoch at its first start. A backup of a timeline that the circle
+// has left is refused.
+func Restore(ctx context.Context, r Restoring) (Restored, error) {
+	var done Restored
+	f, err := backup.Open(r.File)
+	if err != nil {
+		return done, fmt.Errorf("restore: %w", err)
+	}
+	done, err = r.restore(ctx, f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return done, fmt.Errorf("restore: %w", err)
+	}
+	return done, nil
+}
+
+func (r Restoring) restore(ctx context.Context, f *backup.File) (Restored, error) {
+	done := Restored{Manifest: f.Manifest}
+	known, err := r.mayBegin(f)
+	if err != nil {
+		return done, err
+	}
+	r.Log("Reading %s ...", r.File)
+	if err := f.CheckBody(ctx); err != nil {
+		return done, err
+	}
+	contents, state, err := f.Unseal(r.Identity)
+	if err != nil {
+		return done, err
+	}
+	if err := contents.Check(f.Manifest.Signer); err != nil {
+		return done, err
+	}
+	if done.Config, err = parseConfig(contents.Config); err != nil {
+		return done, fmt.Errorf("the config in the backup: %w", err)
+	}
+	r.Change(&done.Config)
+	if err := done.Config.Check(); err != nil {
+		return done, err
+	}
+	parent := filepath.Dir(filepath.Clean(r.Dir))
+	if err := os.MkdirAll(parent, 0o700); err != nil {
+		return done, err
+	}
+	staging, err := os.MkdirTemp(parent, filepath.Base(r.Dir)+".restoring-")
+	if err != nil {
+		return done, err
+	}
+	err = r.fill(staging, f.Manifest, contents, done.Config, state)
+	if err == nil {
+		err = r.finish(ctx, staging, known, &done)
+	}
+	if err != nil {
+		return done, errors.Join(err, os.RemoveAll(staging))
+	}
+	return done, nil
+}
+
+// mayBegin refuses a directory in use and an abandoned backup, and returns what is known of others.
+func (r Restoring) mayBegin(f *backup.File) (*backup.Known, error) {
+	entries, err := os.ReadDir(r.Dir)
+	switch {
+	case err != nil && !errors.Is(err, os.ErrNotExist):
+		return nil, err
+	case len(entries) > 0:
+		return nil, fmt.Errorf("%s is not empty: choose an empty or new directory", r.Dir)
+	}
+	places := append([]string{filepath.Dir(r.File)}, r.Known...)
+	known, err := backup.Gather(f.Manifest.Circle, places...)
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range known.Unread {
+		r.Log("Cannot be read, so what it tells of later restores is not known: %v", u.Err)
+	}
+	return known, known.Judge(f.Manifest)
+}
+
+// fill makes the node's directory, but for its note and its config.
+func (r Restoring) fill(
+	dir string, m backup.Manifest, contents backup.Contents, c Config, state io.Reader,
+) error {
+	for name, secret := range contents.Secrets {
+		if name != filepath.Base(name) || name == hostKey || name == storeKey || name == operatorFile {
+			return fmt.Errorf("the backup holds a file %q, which no backup should", name)
+		}
+		if err := durable(filepath.Join(dir, name), secret, secretMode); err != nil {
+			return err
+		}
+	}
+	if err := writeMachineSecrets(dir); err != nil {
+		return err
+	}
+	r.Log("Putting back %d rows, as of command %d ...", m.Rows, m.Position)
+	if err := seed(dir, m, state); err != nil {
+		return err
+	}
+	return writeConfig(dir, c)
+}
+
+// seed makes the stores of a replica that goes on from the backup's state, which it checks meanwhile.
+func seed(dir string, m backup.Manifest, state io.Reader) error {
+	// Every error that is fatal to a node comes back here as well.
+	n := &Node{Dir: dir, options: Options{Fatal: func(error) {}, Log: slog.New(slog.DiscardHandler)}}
+	var err error
+	if n.Keys, err = ReadKeys(dir); err != nil {
+		return err
+	}
+	if err := n.openStores(); err != nil {
+		return errors.Join(err, n.Close())
+	}
+	back, check := io.Pipe()
+	found := make(chan error, 1)
+	go func() {
+		err := m.ReadState(back, func(_, _ []byte) error { return nil })
+		_ = back.CloseWithError(err) // never fails
+		found <- err
+	}()
+	err = replica.Seed(replica.Config{
+		ID: replicaID, Dir: filepath.Join(dir, snapshotDir), Log: n.log, Logger: n.options.Log,
+	}, m.Index, m.Term, io.TeeReader(state, check))
+	_ = check.CloseWithError(err) // never fails; nil is the end
+	if readErr := <-found; err == nil {
+		err = readErr
+	}
+	return errors.Join(err, n.Close())
+}
+
+// finish writes the note and gives the directory its name. Its own note is in it from the first moment on;
+// the one beside the backup is ready before, so that little can go wrong with it.
+func (r Restoring) finish(ctx context.Context, staging string, known *backup.Known, done *Restored) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	keys, err := ReadKeys(staging)
+	if err != nil {
+		return err
+	}
+	var line []byte
+	if done.Note, line, err = known.NoteFor(done.Manifest, keys.Circle, r.Why, r.Now); err != nil {
+		return err
+	}
+	if err := durable(filepath.Join(staging, restoredFile), line, 0o644); err != nil {
+		return err
+	}
+	done.NotePath = backup.NotePath(r.File, done.Note)
+	ready := done.NotePath + ".new"
+	if err := durable(ready, line, 0o644); err != nil {
+		return fmt.Errorf("a note of the restore stays beside the backup: copy it to where it can: %w", err)
+	}
+	if err := os.Rename(staging, r.Dir); err != nil {
+		return errors.Join(err, os.Remove(ready))
+	}
+	err = errors.Join(os.Rename(ready, done.NotePath), syncDir(filepath.Dir(done.NotePath)),
+		syncDir(filepath.Dir(filepath.Clean(r.Dir))))
+	if err != nil {
+		return fmt.Errorf("the circle is restored in %s, but copy its note yourself, %s to %s: %w", r.Dir,
+			filepath.Join(r.Dir, restoredFile), done.NotePath, err)
+	}
+	return nil
+}
+
+// openEpoch begins the new epoch of a circle that was restored into this directory, before anything is
+// served or signed in its name. Doing it again changes nothing.
+func (n *Node) openEpoch(ctx context.Context) error {
+	note, err := backup.ReadNote(filepath.Join(n.Dir, restoredFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	mark := note.Epochs.Newest()
+	if note.Circle != n.Keys.CircleID() {
+		return fmt.Errorf("%s is of another circle: put back the one of this node", restoredFile)
+	}
+	var open bool
+	err = n.replica.Read(func(r machine.Reader) error {
+		open = timeline.Newest(r).Epoch >= mark.Epoch
+		return nil
+	})
+	if err != nil || open {
+		return err
+	}
+	body := timeline.Open{
+		Epoch: mark.Epoch, FromPosition: mark.FromPosition, FromHead: mark.FromHead, Backup: mark.Backup,
+		Why: note.Why, At: mark.At,
+	}
+	sum := letter.HashOf(fmt.Appendf(nil, "open epoch %+v", mark))
+	c, err := machine.NewCommand(machine.ID(sum[:16]), machine.Caller{Actor: machine.ActorNode}, 0,
+		"timeline.open", body)
+	if err != nil {
+		return err
+	}
+	out, err := n.replica.Do(ctx, c)
+	if err == nil && out.Refusal != nil {
+		err = out.Refusal
+	}
+	if err != nil {
+		return fmt.Errorf("open epoch %d of the restored circle: %w", mark.Epoch, err)
+	}
+	n.options.Log.Info("a new epoch began with the restored books", "epoch", mark.Epoch,
+		"command", mark.FromPosition)
+	return nil
+}
