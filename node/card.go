@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/carecircle/carecircle/federation/charter"
+	"github.com/carecircle/carecircle/node/vault"
 )
 
 // hostTerm is how long the circle's word for this machine holds; it is renewed at half of it.
@@ -57,7 +58,7 @@ func (n *Node) makeCard() error {
 	if err != nil {
 		return fmt.Errorf("write card: %w", err)
 	}
-	return durable(path, raw, 0o644)
+	return vault.WriteFile(path, raw, 0o644)
 }
 
 func stillTrue(old, now charter.Card, at time.Time) bool {

@@ -31,6 +31,7 @@ type Status struct {
 	ReadyMillis int64          `json:"readyMillis"` // from start to ready
 	Replica     replica.Status `json:"replica"`
 	Links       []Link         `json:"links"`
+	KeysSealed  bool           `json:"keysSealed"` // under a master key
 }
 
 // Link is how letters to one other circle go.
@@ -61,6 +62,7 @@ func (n *Node) Status() Status {
 	return Status{
 		Circle: string(n.Keys.CircleID()), Name: n.Config.Name, Version: n.options.Version,
 		ReadyMillis: n.ready.Milliseconds(), Replica: n.replica.Status(), Links: n.Links(),
+		KeysSealed: n.files.Sealed(),
 	}
 }
 
