@@ -100,7 +100,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		initCommand(), serveCommand(), demoCommand(), doCommand(), viewCommand(), statusCommand(),
 		linkCommand(),
-		exportCommand(), verifyCommand(), logCommand(), kindsTopic(), versionCommand(),
+		exportCommand(), verifyCommand(), logCommand(), keysCommand(), kindsTopic(), versionCommand(),
 	)
 	return root
 }
