@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fxamacker/cbor/v2"
+
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
@@ -46,6 +48,7 @@ type canary struct {
 	t           *testing.T
 	dir         string
 	log         logged
+	options     node.Options
 	n           *node.Node
 	zoe, friend string
 	gift        machine.ID
@@ -63,11 +66,10 @@ func newCanary(t *testing.T) *canary {
 
 func (c *canary) start() {
 	c.t.Helper()
+	c.options.Version, c.options.Fatal = "test", func(err error) { c.t.Error(err) }
+	c.options.Log = slog.New(slog.NewTextHandler(&c.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
-	c.n, err = node.Open(c.t.Context(), c.dir, node.Options{
-		Version: "test", Fatal: func(err error) { c.t.Error(err) },
-		Log: slog.New(slog.NewTextHandler(&c.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
+	c.n, err = node.Open(c.t.Context(), c.dir, c.options)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -206,6 +208,9 @@ func (c *canary) places() []string {
 	c.entries(look)
 	return found
 }
+
+// decode reads a body.
+func decode(raw []byte, v any) error { return cbor.Unmarshal(raw, v) }
 
 // forms returns the phrase as codecs may have written it: plain, hexadecimal, base64 wherever it begins.
 func forms(word string) [][]byte {

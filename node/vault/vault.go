@@ -41,8 +41,8 @@ type Vault struct {
 }
 
 type person struct {
-	wrapped []byte
-	key     Secret
+	from member.Key // as the state held it
+	key  Secret
 }
 
 type onDisk struct {
@@ -169,7 +169,8 @@ func Wrap(under Entry, name string, key Secret) member.Key {
 func (v *Vault) Unwrap(k member.Key) (Secret, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if known, ok := v.people[k.Person]; ok && bytes.Equal(known.wrapped, k.Wrapped) {
+	if known, ok := v.people[k.Person]; ok && known.from.Version == k.Version &&
+		bytes.Equal(known.from.Wrapped, k.Wrapped) {
 		return known.key, nil
 	}
 	for _, e := range v.entries {
@@ -183,7 +184,8 @@ func (v *Vault) Unwrap(k member.Key) (Secret, error) {
 		if len(v.people) >= maxCached {
 			clear(v.people)
 		}
-		v.people[k.Person] = person{wrapped: bytes.Clone(k.Wrapped), key: Secret(raw)}
+		k.Wrapped = bytes.Clone(k.Wrapped)
+		v.people[k.Person] = person{from: k, key: Secret(raw)}
 		return Secret(raw), nil
 	}
 	return Secret{}, fmt.Errorf("the vault's key %d is not here: %w", k.Version, ErrSealed)
