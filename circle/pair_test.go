@@ -148,7 +148,8 @@ func (d *duo) freeze(t *rapid.T) {
 	i := d.side(t)
 	name := rapid.SampledFrom(duoPeople[i]).Draw(t, "who")
 	d.towns[i].do("operator", "coin.freeze", coin.Freeze{
-		Account: d.towns[i].people[name], Frozen: rapid.Bool().Draw(t, "frozen"), Why: "a test",
+		Account: d.towns[i].people[name], Frozen: rapid.Bool().Draw(t, "frozen"),
+		Why: machine.Text("", "a test"),
 	})
 }
 

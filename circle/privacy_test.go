@@ -62,10 +62,11 @@ func (p *private) live(bh *town) {
 	hb, una := p.hb, p.hb.people["Una"]
 	hb.must("Farida", "coin.place", coin.AddPlace{Place: "hall", Name: "Village hall"})
 	hb.must("Una", "member.acting-allow", member.AllowActing{
-		Person: una, Advocate: hb.people["Ben"], Evidence: "CANARY-EVIDENCE",
+		Person: una, Advocate: hb.people["Ben"], Evidence: machine.Text("", "CANARY-EVIDENCE"),
 	})
 	hb.must("node", "member.passkey-add", member.AddPasskey{
-		Person: una, ID: []byte("key"), Name: "CANARY-DEVICE", Stored: []byte("CANARY-STORED"),
+		Person: una, ID: []byte("key"), Name: machine.Text("", "CANARY-DEVICE"),
+		Stored: machine.Text("", "CANARY-STORED"),
 	})
 	hb.must("node", "member.signin", member.OpenSession{
 		Person: una, Passkey: []byte("key"), Session: secret("una's"), Until: hb.now + day,
@@ -75,7 +76,7 @@ func (p *private) live(bh *town) {
 	give := func(to, note, alt string) machine.ID {
 		return hb.must("Una", "coin.give", coin.Give{
 			To: to, Minutes: 120, Note: machine.Text("", note),
-			Picture: &coin.Picture{Data: []byte("\xff\xd8\xff"), Alt: alt},
+			Picture: &coin.Picture{Data: []byte("\xff\xd8\xff"), Alt: machine.Text("", alt)},
 		}).Result.(coin.Moved).Transfer
 	}
 	p.gift = give(hb.people["Sef"], "CANARY-GIFT", "CANARY-ALT")
@@ -85,7 +86,7 @@ func (p *private) live(bh *town) {
 	})
 	wrong := hb.must("Una", "coin.pay", coin.Pay{To: hb.people["Sef"], Minutes: 60, Activity: "company"})
 	hb.must("Farida", "coin.reverse", coin.Reverse{
-		Transfer: wrong.Result.(coin.Moved).Transfer, Why: "CANARY-REVERSED",
+		Transfer: wrong.Result.(coin.Moved).Transfer, Why: machine.Text("", "CANARY-REVERSED"),
 	})
 	hb.must("Una", "exchange.pay", exchange.Pay{
 		Circle: string(bh.id), Code: "IRENE222", Minutes: 60,
@@ -100,7 +101,9 @@ func (p *private) endUp() {
 	hb.must("Una", "coin.pay", coin.Pay{To: hb.people["Alice"], Minutes: 240, Activity: "errands"})
 	hb.must("Sef", "coin.pay", coin.Pay{To: hb.people["Alice"], Minutes: 60, Activity: "errands"})
 	hb.must("Alice", "coin.give", coin.Give{To: "place/hall", Minutes: 30})
-	hb.must("Farida", "coin.freeze", coin.Freeze{Account: una, Frozen: true, Why: "CANARY-FROZEN"})
+	hb.must("Farida", "coin.freeze", coin.Freeze{
+		Account: una, Frozen: true, Why: machine.Text("", "CANARY-FROZEN"),
+	})
 }
 
 // everyReader is everyone who may ask, from a stranger to Una herself.

@@ -26,7 +26,7 @@ func refusalCases(s *stage) map[string]kindCase {
 	for _, part := range []map[string]kindCase{
 		joiningCases(s), hatCases(s), sessionCases(s), passkeyCases(s), coinRuleCases(s), coinActCases(s),
 		earnCases(s), payCases(s), giveCases(s), exchangeCases(s), letterCases(s), replicaCases(s),
-		timelineCases(s),
+		timelineCases(s), sealedCases(s),
 	} {
 		for kind, c := range part {
 			all[kind] = c
@@ -71,7 +71,7 @@ func joiningCases(s *stage) map[string]kindCase {
 				{"Farida", "", invite(name(" Zoe"), "new", now+day), "name_missing"},
 				{"Farida", "", invite(name(long), "new", now+day), "bad_text"},
 				{"Farida", "", invite(name("Z\noe"), "new", now+day), "bad_text"},
-				{"Farida", "", invite(sealed, "new", now+day), "name_missing"},
+				{"Farida", "", invite(sealed, "new", now+day), "bad_text"},
 				{"Farida", "", invite(name("Zoe"), "zed", now+day), "link_reused"},
 				{"Farida", "", invite(name("Zoe"), "new", now), "bad_time"},
 				{"Farida", "", invite(name("Zoe"), "new", now+31*day), "bad_time"},
@@ -85,7 +85,7 @@ func joiningCases(s *stage) map[string]kindCase {
 			refused: []asked{
 				{"Alice", "", member.Choose{}, "name_missing"},
 				{"Alice", "", member.Choose{Name: name(long)}, "bad_text"},
-				{"Alice", "", member.Choose{Name: sealed}, "name_missing"},
+				{"Alice", "", member.Choose{Name: sealed}, "bad_text"},
 				{"Ben", "Norah", member.Choose{Name: name("Queen Norah")}, "may_not_act"},
 			},
 		},
@@ -100,7 +100,7 @@ func hatCases(s *stage) map[string]kindCase {
 		return member.AllowActing{Person: p[person], Advocate: p[advocate]}
 	}
 	longEvidence := allow("Alice", "Ben")
-	longEvidence.Evidence = strings.Repeat("e", 500)
+	longEvidence.Evidence = machine.Text("", strings.Repeat("e", 500))
 	benForNorah := member.DisallowActing{Person: p["Norah"], Advocate: p["Ben"]}
 	return map[string]kindCase{
 		"member.hat-grant": {good: asked{by: "Farida", body: coordinator}, refused: []asked{
@@ -181,10 +181,12 @@ func sessionCases(s *stage) map[string]kindCase {
 func passkeyCases(s *stage) map[string]kindCase {
 	p := s.hb.people
 	passkey := func(person, id, name string) member.AddPasskey {
-		return member.AddPasskey{Person: person, ID: []byte(id), Name: name, Stored: []byte("stored")}
+		return member.AddPasskey{
+			Person: person, ID: []byte(id), Name: text(name), Stored: text("stored"),
+		}
 	}
 	big := passkey(p["Alice"], "new", "telephone")
-	big.Stored = make([]byte, 9<<10)
+	big.Stored = machine.Private{Data: make([]byte, 9<<10)}
 	return map[string]kindCase{
 		"member.passkey-add": {
 			good: asked{by: "node", body: passkey(p["Alice"], "new", "telephone")},
@@ -219,7 +221,7 @@ func coinRuleCases(s *stage) map[string]kindCase {
 	longDecision.Decision = strings.Repeat("d", 200)
 	place := func(id, name string) coin.AddPlace { return coin.AddPlace{Place: id, Name: name} }
 	freeze := func(account, why string) coin.Freeze {
-		return coin.Freeze{Account: account, Frozen: true, Why: why}
+		return coin.Freeze{Account: account, Frozen: true, Why: machine.Text("", why)}
 	}
 	return map[string]kindCase{
 		"coin.policy": {good: asked{by: "Farida", body: policy(-60, 0, 60, "2026-09-30")}, refused: []asked{
@@ -258,11 +260,11 @@ func coinActCases(s *stage) map[string]kindCase {
 	p := s.hb.people
 	return map[string]kindCase{
 		"coin.reverse": {
-			good: asked{by: "Farida", body: coin.Reverse{Transfer: s.earned, Why: "twice"}},
+			good: asked{by: "Farida", body: coin.Reverse{Transfer: s.earned, Why: text("twice")}},
 			refused: []asked{
-				{"Alice", "", coin.Reverse{Transfer: s.earned, Why: "twice"}, "hat_missing"},
-				{"Farida", "", coin.Reverse{Transfer: s.abroad, Why: "twice"}, "not_reversible"},
-				{"Farida", "", coin.Reverse{Transfer: machine.ID{9}, Why: "twice"}, "act_unknown"},
+				{"Alice", "", coin.Reverse{Transfer: s.earned, Why: text("twice")}, "hat_missing"},
+				{"Farida", "", coin.Reverse{Transfer: s.abroad, Why: text("twice")}, "not_reversible"},
+				{"Farida", "", coin.Reverse{Transfer: machine.ID{9}, Why: text("twice")}, "act_unknown"},
 				{"Farida", "", coin.Reverse{Transfer: s.earned}, "name_missing"},
 			},
 		},
@@ -348,7 +350,7 @@ func giveCases(s *stage) map[string]kindCase {
 	give := func(to string, minutes int64, note string, picture []byte) coin.Give {
 		g := coin.Give{To: to, Minutes: minutes, Note: machine.Text("", note)}
 		if picture != nil {
-			g.Picture = &coin.Picture{Data: picture, Alt: "beans"}
+			g.Picture = &coin.Picture{Data: picture, Alt: machine.Text("", "beans")}
 		}
 		return g
 	}
@@ -358,7 +360,7 @@ func giveCases(s *stage) map[string]kindCase {
 	fromBen := give("pool", 60, "", nil)
 	fromBen.From = p["Ben"]
 	longAlt := give("pool", 60, "", png)
-	longAlt.Picture.Alt = strings.Repeat("a", 1000)
+	longAlt.Picture.Alt = machine.Text("", strings.Repeat("a", 1000))
 	sealed := give("pool", 60, "", nil)
 	sealed.Note = machine.Private{Scheme: 3, Data: make([]byte, 100<<10)}
 	return map[string]kindCase{

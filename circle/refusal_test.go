@@ -18,6 +18,9 @@ import (
 	"github.com/carecircle/carecircle/federation/letter"
 )
 
+// text is something personal that somebody typed.
+func text(words string) machine.Private { return machine.Text("", words) }
+
 // stage is a circle in which everything there is has happened once, for the tests of refusals: two others
 // known, one of them an ally, a place, a stopped account, an advocate, a passkey, a session and a payment
 // on its way.
@@ -37,9 +40,11 @@ func newStage(t *testing.T) *stage {
 	hb.found("Farida")
 	bh.found("Orla")
 	s.td.found("Tess")
-	for _, name := range []string{"Alice", "Norah", "Ben", "Dev"} {
+	for _, name := range []string{"Alice", "Norah", "Ben", "Dev", "Gone"} {
 		hb.join(name)
 	}
+	hb.must("node", "member.vault", member.SetVault{Version: 1, Mark: secret("vault")})
+	hb.must("Gone", "member.erase", member.Erase{Person: hb.people["Gone"]})
 	bh.join("Irene")
 	zed := hb.must("Farida", "member.invite", member.Invite{
 		Name: machine.Text("", "Zed"), Link: secret("zed"), Until: hb.now + 20*day,
@@ -72,12 +77,14 @@ func newStage(t *testing.T) *stage {
 	earnOf(hb, "Farida", 10, "office")
 	hb.must("Farida", "coin.give", coin.Give{To: "pool", Minutes: 600})
 	hb.must("operator", "coin.earn", coin.Earn{Person: hb.people["Dev"], Minutes: 60, Activity: "garden"})
-	hb.must("Farida", "coin.freeze", coin.Freeze{Account: hb.people["Dev"], Frozen: true, Why: "to look"})
+	hb.must("Farida", "coin.freeze", coin.Freeze{
+		Account: hb.people["Dev"], Frozen: true, Why: text("to look"),
+	})
 	hb.must("Norah", "member.acting-allow", member.AllowActing{
 		Person: hb.people["Norah"], Advocate: hb.people["Ben"], Kinds: []string{"coin"}, Until: hb.now + day,
 	})
 	hb.must("node", "member.passkey-add", member.AddPasskey{
-		Person: hb.people["Alice"], ID: []byte("key"), Name: "telephone", Stored: []byte("stored"),
+		Person: hb.people["Alice"], ID: []byte("key"), Name: text("telephone"), Stored: text("stored"),
 	})
 	hb.must("node", "member.signin", member.OpenSession{
 		Person: hb.people["Alice"], Passkey: []byte("key"), Session: secret("alice's"), Until: hb.now + day,

@@ -24,7 +24,10 @@ func timelineCases(s *stage) map[string]kindCase {
 			{"Farida", "", good, "not_allowed"},
 			{"Alice", "", good, "not_allowed"},
 			{"operator", "", change(func(b *timeline.Open) { b.Epoch = 0 }), "epoch_not_next"},
-			{"node", "", change(func(b *timeline.Open) { b.Epoch = timeline.MaxEpochs + 1 }), "epoch_not_next"},
+			{
+				"node", "", change(func(b *timeline.Open) { b.Epoch = timeline.MaxEpochs + 1 }),
+				"epoch_not_next",
+			},
 			{"node", "", change(func(b *timeline.Open) { b.FromPosition-- }), "not_at_fork"},
 			{"node", "", change(func(b *timeline.Open) { b.FromPosition++ }), "not_at_fork"},
 			{"node", "", change(func(b *timeline.Open) { b.FromHead[0]++ }), "not_at_fork"},

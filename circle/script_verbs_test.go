@@ -91,20 +91,20 @@ var verbs = map[string]func(c call) (kind string, body any){
 	"give": func(c call) (string, any) {
 		g := coin.Give{To: c.id(0), Minutes: c.minutes(1), Note: c.note(), From: c.named(c.opts["from"])}
 		if c.has("picture") {
-			g.Picture = &coin.Picture{Data: []byte("\xff\xd8\xff picture"), Alt: c.opts["picture"]}
+			g.Picture = &coin.Picture{Data: []byte("\xff\xd8\xff picture"), Alt: text(c.opts["picture"])}
 		}
 		return "coin.give", g
 	},
 	"welcome":  func(c call) (string, any) { return "coin.welcome", coin.Welcome{Person: c.id(0)} },
 	"autogift": func(c call) (string, any) { return "coin.autogift", coin.AutoGift{To: c.id(0)} },
 	"freeze": func(c call) (string, any) {
-		return "coin.freeze", coin.Freeze{Account: c.id(0), Frozen: true, Why: c.arg(1)}
+		return "coin.freeze", coin.Freeze{Account: c.id(0), Frozen: true, Why: text(c.arg(1))}
 	},
 	"unfreeze": func(c call) (string, any) {
-		return "coin.freeze", coin.Freeze{Account: c.id(0), Why: c.arg(1)}
+		return "coin.freeze", coin.Freeze{Account: c.id(0), Why: text(c.arg(1))}
 	},
 	"reverse": func(c call) (string, any) {
-		return "coin.reverse", coin.Reverse{Transfer: c.s.labels[c.arg(0)].ID, Why: c.arg(1)}
+		return "coin.reverse", coin.Reverse{Transfer: c.s.labels[c.arg(0)].ID, Why: text(c.arg(1))}
 	},
 	"place": func(c call) (string, any) {
 		return "coin.place", coin.AddPlace{Place: c.arg(0), Name: c.arg(1)}
@@ -168,7 +168,8 @@ var verbs = map[string]func(c call) (kind string, body any){
 	},
 	"passkey": func(c call) (string, any) {
 		return "member.passkey-add", member.AddPasskey{
-			Person: c.id(0), ID: []byte(c.arg(1)), Name: c.arg(2), Stored: []byte("stored"),
+			Person: c.id(0), ID: []byte(c.arg(1)), Name: machine.Text("", c.arg(2)),
+			Stored: machine.Text("", "stored"),
 		}
 	},
 	"forget-passkey": func(c call) (string, any) {
@@ -188,7 +189,8 @@ var verbs = map[string]func(c call) (kind string, body any){
 	},
 	"allow": func(c call) (string, any) {
 		a := member.AllowActing{
-			Person: c.id(0), Advocate: c.id(1), Until: c.days("until", 0), Evidence: "asked in person",
+			Person: c.id(0), Advocate: c.id(1), Until: c.days("until", 0),
+			Evidence: machine.Text("", "asked in person"),
 		}
 		if c.has("area") {
 			a.Kinds = []string{c.opts["area"]}

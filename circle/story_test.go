@@ -104,7 +104,7 @@ func playAtHome(hb, bh *town) {
 	earnOf(hb, "Yvonne", 2, "peer group")
 	earnOf(hb, "Ben", 6, "hub garden")
 	hb.must("Ben", "coin.give", coin.Give{To: "pool", Minutes: 360, Picture: &coin.Picture{
-		Data: []byte("\xff\xd8\xffgarden"), Alt: "Beans in the hub garden",
+		Data: []byte("\xff\xd8\xffgarden"), Alt: machine.Text("", "Beans in the hub garden"),
 	}})
 	hb.must("Farida", "coin.welcome", coin.Welcome{Person: hb.people["Norah"]})
 	hb.must("Norah", "coin.pay", coin.Pay{To: hb.people["Alice"], Minutes: 120, Activity: "company"})

@@ -9,13 +9,13 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/timeline"
 	"github.com/carecircle/carecircle/federation/letter"
 	"github.com/carecircle/carecircle/node/backup"
+	"github.com/carecircle/carecircle/node/vault"
 )
 
 const (
@@ -24,9 +24,9 @@ const (
 	secretMode     = 0o600
 )
 
-// secretFiles are the files of a node's directory that a backup holds beside the state and the config.
-// The host's key, the store's key and the operator's token belong to one machine and are never among them.
-var secretFiles = []string{circleKey}
+// backedUp are the files of a node's directory that a backup holds beside the state and the config. The
+// host's key, the store's key and the operator's token belong to one machine and are never among them.
+var backedUp = []string{circleKey, vault.FileName}
 
 var errNoBackups = errors.New(`config.json has no "backup": add {"recipients": [...]} with at least two age` +
 	` recipients, the circle's own and the co-op's escrow; "carecircle backup keygen FILE" makes one`)
@@ -62,10 +62,15 @@ func (n *Node) backupContents() (backup.Contents, error) {
 		return backup.Contents{}, err
 	}
 	c := backup.Contents{Config: config, Secrets: map[string][]byte{}}
-	for _, name := range secretFiles {
-		if c.Secrets[name], err = os.ReadFile(filepath.Join(n.Dir, name)); err != nil {
+	for _, name := range backedUp {
+		secret, err := n.files.Read(name)
+		if name == vault.FileName && errors.Is(err, os.ErrNotExist) {
+			continue // nothing was sealed yet
+		}
+		if err != nil {
 			return backup.Contents{}, err
 		}
+		c.Secrets[name] = secret
 	}
 	return c, nil
 }
@@ -80,7 +85,11 @@ func BackupKeeper(dir string) (*backup.Keeper, error) {
 	if c.Backup == nil {
 		return nil, errNoBackups
 	}
-	seed, err := readSecret(dir, circleKey)
+	files, err := c.files(dir, vault.Master{})
+	if err != nil {
+		return nil, err
+	}
+	seed, err := readSecret(files, circleKey)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/timeline"
 	"github.com/carecircle/carecircle/federation/charter"
+	"github.com/carecircle/carecircle/node/vault"
 )
 
 // seqsOfEpoch is how many bits a card's number has for the cards of one epoch.
@@ -69,7 +70,7 @@ func (n *Node) makeCard() error {
 	if err != nil {
 		return fmt.Errorf("write card: %w", err)
 	}
-	return durable(path, raw, 0o644)
+	return vault.WriteFile(path, raw, 0o644)
 }
 
 func stillTrue(old, now charter.Card, at time.Time) bool {

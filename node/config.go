@@ -16,6 +16,7 @@ import (
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/federation/letter"
 	"github.com/carecircle/carecircle/node/backup"
+	"github.com/carecircle/carecircle/node/vault"
 )
 
 // Files of a node's directory. All that is secret is readable by its owner only.
@@ -42,6 +43,8 @@ type Config struct {
 	Letters []string `json:"letters"` // multiaddrs that other circles reach, such as /ip4/0.0.0.0/tcp/7101
 
 	Backup *backup.Config `json:"backup,omitempty"` // absent: the node makes no backups
+	// MasterKeyFile holds the master key where the node's keys are sealed with one; empty: given at start.
+	MasterKeyFile string `json:"masterKeyFile,omitempty"`
 }
 
 // Check says what is missing or wrong.
@@ -110,7 +113,7 @@ func writeConfig(dir string, c Config) error {
 	if err != nil {
 		return err
 	}
-	return durable(filepath.Join(dir, configFile), append(raw, '\n'), 0o644)
+	return vault.WriteFile(filepath.Join(dir, configFile), append(raw, '\n'), 0o644)
 }
 
 // ReadConfig reads and checks the config of a node's directory.
@@ -151,57 +154,42 @@ func writeSecret(path string, n int) error {
 	if _, err := rand.Read(secret); err != nil {
 		return err
 	}
-	return durable(path, []byte(base64.RawURLEncoding.EncodeToString(secret)+"\n"), 0o600)
+	return vault.WriteFile(path, []byte(base64.RawURLEncoding.EncodeToString(secret)+"\n"), 0o600)
 }
 
-func readSecret(dir, name string) ([]byte, error) {
-	path := filepath.Join(dir, name)
-	info, err := os.Stat(path)
+func readSecret(files *vault.Files, name string) ([]byte, error) {
+	raw, err := files.Read(name)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s can be read by others; make it private: chmod 600 %s", path, path)
-	}
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return nil, err
 	}
 	secret, err := base64.RawURLEncoding.DecodeString(strings.TrimSpace(string(raw)))
 	if err != nil || len(secret) != 32 {
-		return nil, fmt.Errorf("%s is damaged: it must hold 32 bytes in base64; restore it from your"+
-			" backup", path)
+		return nil, fmt.Errorf("%s is damaged: it must hold 32 bytes in base64; restore it from your backup",
+			filepath.Join(files.Dir, name))
 	}
 	return secret, nil
 }
 
-// durable writes a file so that after a crash it is there whole, or not at all.
-func durable(path string, data []byte, mode os.FileMode) error {
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+// files opens the node's secret files, with the master key where they are sealed.
+func (c Config) files(dir string, m vault.Master) (*vault.Files, error) {
+	if m.File == "" {
+		m.File = c.MasterKeyFile
 	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(path+".new", path)
-	}
-	if err == nil {
-		err = syncDir(filepath.Dir(path))
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
+	return vault.OpenFiles(dir, m)
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
+// secretFiles are sealed together, under the master key.
+var secretFiles = []string{circleKey, hostKey, storeKey, vault.FileName}
+
+// SealKeys seals the keys in a stopped node's directory under a master key; UnsealKeys undoes it; RotateKeys
+// has another master key from here on.
+func SealKeys(dir string, m vault.Master) error { return vault.Seal(dir, m, secretFiles) }
+
+// UnsealKeys writes the keys in a stopped node's directory in plain again.
+func UnsealKeys(dir string, m vault.Master) error { return vault.Unseal(dir, m, secretFiles) }
+
+// RotateKeys seals the keys in a stopped node's directory under another master key.
+func RotateKeys(dir string, from, to vault.Master) error { return vault.Rotate(dir, from, to) }
 
 // Keys are a node's keys.
 type Keys struct {
@@ -210,11 +198,11 @@ type Keys struct {
 	Store  []byte
 }
 
-// ReadKeys reads the keys of a node's directory.
-func ReadKeys(dir string) (Keys, error) {
+// ReadKeys reads a node's keys.
+func ReadKeys(files *vault.Files) (Keys, error) {
 	var seeds [3][]byte
 	for i, name := range []string{circleKey, hostKey, storeKey} {
-		seed, err := readSecret(dir, name)
+		seed, err := readSecret(files, name)
 		if err != nil {
 			return Keys{}, err
 		}

@@ -33,6 +33,7 @@ type Status struct {
 	Replica     replica.Status `json:"replica"`
 	Links       []Link         `json:"links"`
 	Backup      *backup.Status `json:"backup,omitempty"` // absent: the config asks for none
+	KeysSealed  bool           `json:"keysSealed"`       // under a master key
 }
 
 // Link is how letters to one other circle go.
@@ -63,7 +64,8 @@ func (n *Node) Status() Status {
 	return Status{
 		Circle: string(n.Keys.CircleID()), Name: n.Config.Name, Version: n.options.Version,
 		ReadyMillis: n.ready.Milliseconds(), Replica: n.replica.Status(), Links: n.Links(),
-		Backup: n.BackupStatus(),
+		Backup:     n.BackupStatus(),
+		KeysSealed: n.files.Sealed(),
 	}
 }
 

@@ -24,12 +24,14 @@ const (
 	expireEvery   = time.Second
 	maxBatchBytes = machine.MaxCommandBytes - 8<<10 // of records in one command
 	recordFrame   = 128                             // of a record in a command: its signature and lengths
+	wordsFrame    = 2 << 10                         // of an opened memo in a command
 )
 
 // letters carries this circle's outbox to its peers and takes theirs. What to send, and when, the courier
 // says; what is sent is rows of the outbox; what comes is proposed as commands.
 type letters struct {
 	circle  replicaOf
+	sealer  *sealer
 	keys    Keys
 	host    *p2p.Host
 	log     *slog.Logger
@@ -66,7 +68,7 @@ func (n *Node) openLetters(ctx context.Context) error {
 		return fmt.Errorf("letters: %w", err)
 	}
 	l := &letters{
-		circle: n.replica, keys: n.Keys, log: n.options.Log, done: make(chan answered),
+		circle: n.replica, sealer: n.sealer, keys: n.Keys, log: n.options.Log, done: make(chan answered),
 		courier: courier.New(n.Keys.CircleID(), nx, binary.BigEndian.Uint64(nx[:8])),
 	}
 	l.cards = map[letter.CircleID]charter.Card{}
@@ -243,6 +245,11 @@ func (l *letters) batch(rd machine.Reader, r courier.Request) courier.Batch {
 		b.Records = append(b.Records, letter.Sign(l.keys.Circle, raw))
 	}
 	b.Records = b.Records[:courier.Fit(b.Records)]
+	for _, s := range b.Records {
+		if key, ok := l.memoKey(rd, r.Peer, s.Bytes); ok {
+			b.Keys = append(b.Keys, key)
+		}
+	}
 	return b
 }
 
@@ -299,15 +306,27 @@ func (l *letters) gotBatch(ctx context.Context, peer exchange.PeerState, m couri
 	if m.From != peer.Circle || m.To != l.keys.CircleID() {
 		return courier.Refused{Code: courier.UnknownCircle, Message: "not for this circle"}, nil
 	}
+	frame := recordFrame
+	if len(m.Keys) > 0 {
+		frame += wordsFrame
+	}
 	var held letter.Position
 	for rest := m.Records; len(rest) > 0; {
 		n, size := 0, 0
-		for n < len(rest) && (n == 0 || size+len(rest[n].Bytes)+recordFrame <= maxBatchBytes) {
-			size += len(rest[n].Bytes) + recordFrame
+		for n < len(rest) && (n == 0 || size+len(rest[n].Bytes)+frame <= maxBatchBytes) {
+			size += len(rest[n].Bytes) + frame
 			n++
 		}
-		body := exchange.Receive{Nx: m.Nx, Ny: m.Ny, Records: rest[:n]}
-		result, err := l.do(ctx, peer.Circle, "exchange.receive", body)
+		id, err := api.NewID()
+		if err != nil {
+			return nil, err
+		}
+		words, err := l.openMemos(ctx, id, rest[:n], m.Keys)
+		if err != nil {
+			return nil, err
+		}
+		body := exchange.Receive{Nx: m.Nx, Ny: m.Ny, Records: rest[:n], Words: words}
+		result, err := l.doAs(ctx, id, peer.Circle, "exchange.receive", body)
 		if err != nil {
 			return nil, err
 		}
@@ -328,6 +347,12 @@ func (l *letters) do(ctx context.Context, peer letter.CircleID, kind string, bod
 	if err != nil {
 		return nil, err
 	}
+	return l.doAs(ctx, id, peer, kind, body)
+}
+
+func (l *letters) doAs(
+	ctx context.Context, id machine.ID, peer letter.CircleID, kind string, body any,
+) (any, error) {
 	c, err := machine.NewCommand(id, machine.Caller{Actor: machine.PeerActor(string(peer))}, 0, kind, body)
 	if err != nil {
 		return nil, err

@@ -22,6 +22,7 @@ import (
 	"github.com/carecircle/carecircle/node/backup"
 	"github.com/carecircle/carecircle/node/replica"
 	"github.com/carecircle/carecircle/node/store"
+	"github.com/carecircle/carecircle/node/vault"
 )
 
 const (
@@ -38,6 +39,12 @@ type Options struct {
 	Version string
 	// Fatal is called once when the node must not go on; nil: the process ends with exit code 3.
 	Fatal func(error)
+	// Master says where the master key comes from, where the node's keys are sealed.
+	Master vault.Master
+	// Others are the circle's other replicas; nil: there are none.
+	Others Others
+	// Copies lists the backups there are, with when they go; nil: none are known.
+	Copies func() []member.Copy
 }
 
 // Node is one running node.
@@ -47,6 +54,8 @@ type Node struct {
 	Keys   Keys
 
 	options Options
+	files   *vault.Files
+	sealer  *sealer
 	machine *machine.Machine
 	state   *stateBox
 	log     *store.Log
@@ -100,10 +109,16 @@ func (n *Node) openCircle(ctx context.Context) error {
 	if n.Config, err = ReadConfig(n.Dir); err != nil {
 		return err
 	}
-	if n.Keys, err = ReadKeys(n.Dir); err != nil {
+	if n.files, err = n.Config.files(n.Dir, n.options.Master); err != nil {
+		return err
+	}
+	if n.Keys, err = ReadKeys(n.files); err != nil {
 		return err
 	}
 	if n.machine, err = circle.New(); err != nil {
+		return err
+	}
+	if err := n.openVault(); err != nil {
 		return err
 	}
 	if err := n.openStores(); err != nil {
@@ -129,6 +144,7 @@ func (n *Node) open(ctx context.Context) error {
 	}
 	n.running.Go(func() { n.keepFlushed(background) })
 	n.keepBackups(background)
+	n.running.Go(func() { n.sealer.tend(background, n.leads) })
 	return n.openHTTP()
 }
 
@@ -164,6 +180,7 @@ func (n *Node) openReplica(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.sealer.circle = n.replica
 	if err := n.replica.Bootstrap(); err != nil {
 		return err
 	}
@@ -213,7 +230,7 @@ func (n *Node) foundIfNew(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		out, err := n.replica.Do(ctx, c)
+		out, err := n.Do(ctx, c)
 		if err != nil {
 			return fmt.Errorf("found the circle: %w", err)
 		}
@@ -306,18 +323,6 @@ func (n *Node) Founded() time.Time {
 		return time.Time{}
 	}
 	return at
-}
-
-// Do has the circle do a command; see replica.Do.
-func (n *Node) Do(ctx context.Context, c machine.Command) (machine.Outcome, error) {
-	return n.replica.Do(ctx, c)
-}
-
-// View answers a view; see replica.View.
-func (n *Node) View(ctx context.Context, by machine.Caller, name string, set func(query any) error) (any,
-	error,
-) {
-	return n.replica.View(ctx, by, name, set)
 }
 
 // Watch returns the events from now on; see replica.Watch.

@@ -15,6 +15,7 @@ import (
 	"github.com/carecircle/carecircle/federation/letter"
 	"github.com/carecircle/carecircle/node/backup"
 	"github.com/carecircle/carecircle/node/replica"
+	"github.com/carecircle/carecircle/node/vault"
 )
 
 // restoredFile is the note of the restore that made a node's directory.
@@ -126,7 +127,7 @@ func (r Restoring) fill(
 		if name != filepath.Base(name) || name == hostKey || name == storeKey || name == operatorFile {
 			return fmt.Errorf("the backup holds a file %q, which no backup should", name)
 		}
-		if err := durable(filepath.Join(dir, name), secret, secretMode); err != nil {
+		if err := vault.WriteFile(filepath.Join(dir, name), secret, secretMode); err != nil {
 			return err
 		}
 	}
@@ -145,7 +146,7 @@ func seed(dir string, m backup.Manifest, state io.Reader) error {
 	// Every error that is fatal to a node comes back here as well.
 	n := &Node{Dir: dir, options: Options{Fatal: func(error) {}, Log: slog.New(slog.DiscardHandler)}}
 	var err error
-	if n.Keys, err = ReadKeys(dir); err != nil {
+	if n.Keys, err = ReadKeys(&vault.Files{Dir: dir}); err != nil {
 		return err
 	}
 	if err := n.openStores(); err != nil {
@@ -174,7 +175,7 @@ func (r Restoring) finish(ctx context.Context, staging string, known *backup.Kno
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	keys, err := ReadKeys(staging)
+	keys, err := ReadKeys(&vault.Files{Dir: staging})
 	if err != nil {
 		return err
 	}
@@ -182,19 +183,19 @@ func (r Restoring) finish(ctx context.Context, staging string, known *backup.Kno
 	if done.Note, line, err = known.NoteFor(done.Manifest, keys.Circle, r.Why, r.Now); err != nil {
 		return err
 	}
-	if err := durable(filepath.Join(staging, restoredFile), line, 0o644); err != nil {
+	if err := vault.WriteFile(filepath.Join(staging, restoredFile), line, 0o644); err != nil {
 		return err
 	}
 	done.NotePath = backup.NotePath(r.File, done.Note)
 	ready := done.NotePath + ".new"
-	if err := durable(ready, line, 0o644); err != nil {
+	if err := vault.WriteFile(ready, line, 0o644); err != nil {
 		return fmt.Errorf("a note of the restore stays beside the backup: copy it to where it can: %w", err)
 	}
 	if err := os.Rename(staging, r.Dir); err != nil {
 		return errors.Join(err, os.Remove(ready))
 	}
-	err = errors.Join(os.Rename(ready, done.NotePath), syncDir(filepath.Dir(done.NotePath)),
-		syncDir(filepath.Dir(filepath.Clean(r.Dir))))
+	err = errors.Join(os.Rename(ready, done.NotePath), vault.SyncDir(filepath.Dir(done.NotePath)),
+		vault.SyncDir(filepath.Dir(filepath.Clean(r.Dir))))
 	if err != nil {
 		return fmt.Errorf("the circle is restored in %s, but copy its note yourself, %s to %s: %w", r.Dir,
 			filepath.Join(r.Dir, restoredFile), done.NotePath, err)

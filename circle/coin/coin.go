@@ -66,7 +66,7 @@ type Act struct {
 	Place    string
 	Note     machine.Private
 	Picture  bool // there is one, with Alt
-	Alt      string
+	Alt      machine.Private
 	By       string // who entered it, where that is not From
 	At       int64
 	Travels  bool // note and picture go along with the coins
@@ -94,8 +94,9 @@ type earned struct {
 
 var (
 	policies = machine.NewTable[Policy]("coin", "policy")
-	acts     = machine.NewTable[Act]("coin", "act")        // by transfer
-	pictures = machine.NewTable[[]byte]("coin", "picture") // by transfer
+	acts     = machine.NewTable[Act]("coin", "act")                 // by transfer
+	pictures = machine.NewTable[machine.Private]("coin", "picture") // by transfer
+	stops    = machine.NewTable[machine.Private]("coin", "stopped") // by account: why it is
 	places   = machine.NewTable[place]("coin", "place")
 	wishes   = machine.NewTable[settings]("coin", "wish")
 	circles  = machine.NewTable[string]("coin", "circle-name") // account, name
@@ -120,7 +121,7 @@ var (
 
 // Feature returns the feature's rules and views.
 func Feature() machine.Feature {
-	return machine.Feature{Name: "coin", Rules: rules(), Views: views(), MayRun: true}
+	return machine.Feature{Name: "coin", Rules: rules(), Views: views(), MayRun: true, Keeps: kept}
 }
 
 func rules() []machine.Rule {
@@ -147,7 +148,7 @@ type Movement struct {
 	From, To string
 	Minutes  int64
 	Act      Act // Reason, Activity, Place, Note ...; the rest is filled in
-	Picture  []byte
+	Picture  machine.Private
 	On       int64 // effective time, Unix milliseconds; 0: now
 }
 
@@ -167,7 +168,7 @@ func Move(tx *machine.Tx, m Movement) (Act, error) {
 	a.Transfer, a.Seq, a.At = m.ID, receipts[0].Seq, tx.Now()
 	a.From, a.To, a.Minutes = m.From, m.To, m.Minutes
 	key := machine.Key{}.Bytes(m.ID[:])
-	if len(m.Picture) > 0 {
+	if len(m.Picture.Data) > 0 {
 		a.Picture = true
 		pictures.Put(tx, key, m.Picture)
 	}
@@ -189,11 +190,11 @@ func Finish(tx *machine.Tx, op ledger.Op, id, hold machine.ID) error {
 
 // OpenPerson makes sure a person has a coin account. The floor is the policy's.
 func OpenPerson(tx *machine.Tx, person string) error {
+	if _, err := member.Known(tx, person); err != nil {
+		return err // also one who left: coins for them would reach nobody
+	}
 	if a, ok := Store(tx).Account(Book, person); ok && a.Kind == KindPerson {
 		return nil
-	}
-	if _, err := member.Known(tx, person); err != nil {
-		return err
 	}
 	p, err := PolicyOf(tx)
 	if err != nil {

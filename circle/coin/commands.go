@@ -60,13 +60,12 @@ type Give struct {
 	From    string          `cbor:"5,keyasint,omitempty" json:"from,omitempty" doc:"for the circle only"`
 }
 
-// Picture goes with a gift.
+// Picture goes with a gift. Scheme and Key say how Data is sealed.
 type Picture struct {
-	Data []byte `cbor:"1,keyasint" json:"data" doc:"JPEG or PNG, base64"`
-	Alt  string `cbor:"2,keyasint" json:"alt" doc:"what the picture shows, for those who cannot see it"`
-	// Scheme and Key leave room for sealing Data and Alt under the giver's key.
-	Scheme uint8  `cbor:"3,keyasint,omitempty" json:"-"`
-	Key    uint32 `cbor:"4,keyasint,omitempty" json:"-"`
+	Data   []byte          `cbor:"1,keyasint" json:"data" doc:"JPEG or PNG, base64"`
+	Alt    machine.Private `cbor:"2,keyasint" json:"alt" doc:"what it shows, for those who cannot see it"`
+	Scheme uint8           `cbor:"3,keyasint,omitempty" json:"-"`
+	Key    uint32          `cbor:"4,keyasint,omitempty" json:"-"`
 }
 
 // Welcome gives a newcomer the welcome gift out of the pool, once.
@@ -81,15 +80,15 @@ type AutoGift struct {
 
 // Freeze stops an account, or lets it go on.
 type Freeze struct {
-	Account string `cbor:"1,keyasint" json:"account" doc:"a person's id, place/NAME or pool"`
-	Frozen  bool   `cbor:"2,keyasint" json:"frozen"`
-	Why     string `cbor:"3,keyasint" json:"why" doc:"the reason, kept with the entry"`
+	Account string          `cbor:"1,keyasint" json:"account" doc:"a person's id, place/NAME or pool"`
+	Frozen  bool            `cbor:"2,keyasint" json:"frozen"`
+	Why     machine.Private `cbor:"3,keyasint" json:"why" doc:"the reason, which its owner sees"`
 }
 
 // Reverse undoes one recorded act by an opposite entry.
 type Reverse struct {
-	Transfer machine.ID `cbor:"1,keyasint" json:"transfer" doc:"the id of the act to undo"`
-	Why      string     `cbor:"2,keyasint" json:"why"`
+	Transfer machine.ID      `cbor:"1,keyasint" json:"transfer" doc:"the id of the act to undo"`
+	Why      machine.Private `cbor:"2,keyasint" json:"why"`
 }
 
 // Check implements machine.Checker.
@@ -165,6 +164,12 @@ func (g Give) Check() error {
 }
 
 func (p Picture) check() error {
+	if sealed := p.private("sealed"); sealed.IsSealed() {
+		if err := sealed.CheckSealed("picture", MaxPictureBytes); err != nil {
+			return err
+		}
+		return checkPrivate("description of the picture", p.Alt, MaxWordRunes*3)
+	}
 	jpeg := bytes.HasPrefix(p.Data, []byte("\xff\xd8\xff"))
 	png := bytes.HasPrefix(p.Data, []byte("\x89PNG\r\n\x1a\n"))
 	if !jpeg && !png {
@@ -174,14 +179,14 @@ func (p Picture) check() error {
 		return machine.Refuse("too_large", "The picture has %d KB; at most %d KB fit.", len(p.Data)>>10,
 			MaxPictureBytes>>10)
 	}
-	return checkWords("description of the picture", p.Alt, MaxWordRunes*3)
+	return checkPrivate("description of the picture", p.Alt, MaxWordRunes*3)
 }
 
 // Check implements machine.Checker.
-func (f Freeze) Check() error { return needWords("reason", f.Why) }
+func (f Freeze) Check() error { return needPrivate("reason", f.Why) }
 
 // Check implements machine.Checker.
-func (r Reverse) Check() error { return needWords("reason", r.Why) }
+func (r Reverse) Check() error { return needPrivate("reason", r.Why) }
 
 func checkMinutes(minutes int64) error {
 	if minutes <= 0 {
@@ -208,11 +213,21 @@ func IsDay(text string) bool {
 	return true
 }
 
-func checkNote(note machine.Private) error {
-	if note.Scheme != 0 {
-		return machine.Refuse("bad_text", "The note is sealed in a way that this circle cannot keep.")
+func checkNote(note machine.Private) error { return checkPrivate("note", note, MaxNoteRunes) }
+
+// checkPrivate checks words while they can be read, and their size once they are sealed.
+func checkPrivate(what string, p machine.Private, maxRunes int) error {
+	if p.IsSealed() {
+		return p.CheckSealed(what, maxRunes*utf8.UTFMax)
 	}
-	return checkWords("note", note.Clear(), MaxNoteRunes)
+	return checkWords(what, p.Clear(), maxRunes)
+}
+
+func needPrivate(what string, p machine.Private) error {
+	if p.IsSealed() {
+		return p.CheckSealed(what, MaxWordRunes*utf8.UTFMax)
+	}
+	return needWords(what, p.Clear())
 }
 
 func checkTo(to string) error {

@@ -276,7 +276,7 @@ func step(rd machine.Read, n node) Step {
 	}
 	s.Who = agreed(rd, giver)
 	if act.Travels {
-		s.Note, s.Picture, s.Alt = act.Note.Clear(), act.Picture, act.Alt
+		s.Note, s.Picture, s.Alt = rd.Text(act.Note), act.Picture, rd.Text(act.Alt)
 	}
 	return s
 }
@@ -290,7 +290,7 @@ func agreed(rd machine.Read, account string) string {
 		return "you"
 	}
 	if p, ok := member.Find(rd, account); ok && p.Journey {
-		return p.Name.Clear()
+		return rd.Text(p.Name)
 	}
 	return ""
 }

@@ -142,7 +142,9 @@ func (w *walker) act(t *rapid.T) {
 	case "reverse":
 		if len(w.done) > 0 {
 			undone := rapid.SampledFrom(w.done).Draw(t, "act")
-			out = w.do("operator", "coin.reverse", Reverse{Transfer: undone, Why: "CANARY-why"})
+			out = w.do("operator", "coin.reverse", Reverse{
+				Transfer: undone, Why: machine.Text("", "CANARY-why"),
+			})
 		}
 	case "abroad":
 		how := rapid.SampledFrom([]string{"hold", "in"}).Draw(t, "how")

@@ -175,7 +175,7 @@ func give(tx *machine.Tx, b Give) (Moved, error) {
 		Act: Act{Reason: reason, Note: b.Note, By: tx.Caller().Actor, Travels: true},
 	}
 	if b.Picture != nil {
-		m.Picture, m.Act.Alt = b.Picture.Data, b.Picture.Alt
+		m.Picture, m.Act.Alt = b.Picture.private(from), b.Picture.Alt
 	}
 	a, err := Move(tx, m)
 	if err != nil {
@@ -282,7 +282,11 @@ func freeze(tx *machine.Tx, b Freeze) (machine.None, error) {
 	if a.State == spec.State {
 		return machine.None{}, machine.Refuse("no_change", "The account is %s already.", a.State)
 	}
-	tx.Emit(machine.Event{Kind: kind, Audience: []string{b.Account}, Subject: b.Account, Words: b.Why})
+	if !b.Why.IsSealed() {
+		b.Why.Of = personOr(tx, b.Account)
+	}
+	stops.Put(tx, machine.Key{}.Str(b.Account), b.Why)
+	tx.Emit(machine.Event{Kind: kind, Audience: []string{b.Account}, Subject: b.Account})
 	return machine.None{}, ledger.Amend(Store(tx), tx.Now(), spec)
 }
 
@@ -314,7 +318,10 @@ func reverse(tx *machine.Tx, b Reverse) (Moved, error) {
 	undo := Act{
 		Transfer: id, Seq: receipts[0].Seq, Reason: ReasonReverse, From: act.To, To: act.From,
 		Minutes: act.Minutes, By: tx.Caller().Actor, At: tx.Now(),
-		Note: machine.Text(act.To, b.Why), // for the two sides only: an activity shows in journeys
+		Note: b.Why, // for the two sides only: an activity shows in journeys
+	}
+	if !undo.Note.IsSealed() {
+		undo.Note.Of = act.To
 	}
 	acts.Put(tx, machine.Key{}.Bytes(id[:]), undo)
 	if act.Reason == ReasonEarn {
@@ -322,7 +329,7 @@ func reverse(tx *machine.Tx, b Reverse) (Moved, error) {
 	}
 	tx.Emit(machine.Event{
 		Kind: "coin.reversed", Audience: []string{act.From, act.To}, Subject: act.To, Object: act.From,
-		Minutes: act.Minutes, Words: b.Why,
+		Minutes: act.Minutes,
 	})
 	return moved(tx, undo, act.To), nil
 }

@@ -19,6 +19,7 @@ type Mine struct {
 	CanSpend     int64  `json:"canSpendMinutes"` // down to the floor
 	Floor        int64  `json:"floorMinutes"`
 	Frozen       bool   `json:"frozen"`
+	FrozenWhy    string `json:"frozenWhy,omitempty"`
 	AutoGift     string `json:"autoGift"`
 	AutoGiftName string `json:"autoGiftName"`
 }
@@ -133,6 +134,10 @@ func mine(rd machine.Read, _ machine.None) (Mine, error) {
 		Account: id, Balance: a.Posted, Held: a.HeldOut, CanSpend: max(a.Available(), 0), Floor: a.Floor,
 		Frozen: a.State == ledger.StateFrozen, AutoGift: wish.AutoGift,
 	}
+	if out.Frozen {
+		why, _ := stops.Get(rd, machine.Key{}.Str(id))
+		out.FrozenWhy = rd.Text(why)
+	}
 	if wish.AutoGift != "" {
 		out.AutoGiftName = NameOf(rd, wish.AutoGift)
 	}
@@ -210,7 +215,7 @@ func statementLine(rd machine.Read, account string, line ledger.Line, e ledger.E
 	}
 	party := account == rd.Person() || rd.Person() == act.From || rd.Person() == act.To
 	if party || act.Travels {
-		s.Note = act.Note.Clear()
+		s.Note = rd.Text(act.Note)
 	}
 	return s
 }
@@ -245,10 +250,11 @@ func limit(minutes int64) *int64 {
 
 func picture(rd machine.Read, q PictureQuery) (Shown, error) {
 	key := machine.Key{}.Bytes(q.Transfer[:])
-	data, ok := pictures.Get(rd, key)
-	if !ok {
+	sealed, ok := pictures.Get(rd, key)
+	data, readable := rd.Bytes(sealed)
+	if !ok || !readable {
 		return Shown{}, machine.Refuse("picture_unknown", "There is no picture with this gift.")
 	}
 	act, _ := acts.Get(rd, key)
-	return Shown{Data: data, Alt: act.Alt}, nil
+	return Shown{Data: data, Alt: rd.Text(act.Alt)}, nil
 }

@@ -51,6 +51,8 @@ type Pay struct {
 	Activity string          `cbor:"4,keyasint,omitempty" json:"activity,omitempty" doc:"empty: a gift"`
 	Note     machine.Private `cbor:"5,keyasint" json:"note,omitzero" doc:"a word to the receiver"`
 	Patience int64           `cbor:"6,keyasint,omitempty" json:"patience,omitempty" doc:"ms; 0: 30 days"`
+	// Memo is what goes to the receiver's circle, sealed; empty where nothing is sealed.
+	Memo []byte `cbor:"7,keyasint,omitempty" json:"-"`
 }
 
 // Session opens a session for the peer's stream: what was sent in earlier ones is void from here on.
@@ -64,6 +66,7 @@ type Receive struct {
 	Nx      courier.Nonce   `cbor:"1,keyasint" json:"nx"`
 	Ny      courier.Nonce   `cbor:"2,keyasint" json:"ny"`
 	Records []letter.Signed `cbor:"3,keyasint" json:"records"`
+	Words   []Words         `cbor:"4,keyasint,omitempty" json:"-"`
 }
 
 // Expire asks the peers for a decision on payments that have waited too long.
@@ -109,21 +112,24 @@ func (p Pay) Check() error {
 	case p.Patience != 0 && (p.Patience < minPatienceMillis || p.Patience > maxPatienceMillis):
 		return machine.Refuse("bad_time", "A payment waits between a second and 90 days.")
 	}
-	note := p.Note.Clear()
-	if p.Note.Scheme != 0 {
-		return machine.Refuse("bad_text", "The note is sealed in a way that this circle cannot send.")
+	if !letter.Readable(p.Activity, 400) || utf8.RuneCountInString(p.Activity) > 80 {
+		return machine.Refuse("bad_text", "Say it in fewer words: at most %d letters.", 80)
 	}
-	if utf8.RuneCountInString(note) > MaxNoteRunes || utf8.RuneCountInString(p.Activity) > 80 ||
-		!utf8.ValidString(note) || !letter.Readable(p.Activity, 400) {
-		return machine.Refuse("bad_text", "Say it in fewer words: at most %d letters.", MaxNoteRunes)
-	}
-	return nil
+	return p.checkNote()
 }
 
 // Check implements machine.Checker.
 func (r Receive) Check() error {
 	if len(r.Records) == 0 || len(r.Records) > courier.MaxBatchRecords {
 		return machine.Refuse("malformed", "A batch holds 1 to %d records.", courier.MaxBatchRecords)
+	}
+	if len(r.Words) > len(r.Records) {
+		return machine.Refuse("malformed", "There are more memos than records.")
+	}
+	for _, w := range r.Words {
+		if err := w.check(); err != nil {
+			return err
+		}
 	}
 	return nil
 }

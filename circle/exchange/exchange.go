@@ -50,13 +50,6 @@ type pair struct {
 	Open     uint64          `cbor:"11,keyasint"` // payments waiting for their decision
 }
 
-// memo is what the payer tells the payee's side. Scheme 0 is clear text; sealed ones take the next numbers.
-type memo struct {
-	Scheme   uint8  `cbor:"1,keyasint"`
-	Activity string `cbor:"2,keyasint"`
-	Note     string `cbor:"3,keyasint"`
-}
-
 type ref struct {
 	Peer letter.CircleID `cbor:"1,keyasint"`
 	Side payment.Side    `cbor:"2,keyasint"`
@@ -97,7 +90,7 @@ var (
 
 // Feature returns the feature's rules and views.
 func Feature() machine.Feature {
-	return machine.Feature{Name: "exchange", Rules: rules(), Views: views()}
+	return machine.Feature{Name: "exchange", Rules: rules(), Views: views(), Keeps: kept}
 }
 
 func rules() []machine.Rule {
@@ -168,7 +161,7 @@ func pay(tx *machine.Tx, b Pay) (Paid, error) {
 	if b.Patience == 0 {
 		b.Patience = patienceMillis
 	}
-	note, err := letter.Marshal(memo{Activity: b.Activity, Note: b.Note.Clear()})
+	words, err := b.memo()
 	if err != nil {
 		return Paid{}, machine.Refuse("bad_text", "The note cannot be sent: %v.", err)
 	}
@@ -176,7 +169,7 @@ func pay(tx *machine.Tx, b Pay) (Paid, error) {
 	pm, effects, err := payment.Step(payment.Payment{}, payment.Begin{
 		Peer: peer.Circle, Account: from, At: tx.Now(),
 		Body: payment.ProposeBody{
-			TID: tid, Minutes: b.Minutes, Alias: b.Code, Memo: note, Note: []byte{},
+			TID: tid, Minutes: b.Minutes, Alias: b.Code, Memo: words, Note: []byte{},
 			Expiry: tx.Now() + b.Patience,
 		},
 	})

@@ -60,7 +60,7 @@ func receive(tx *machine.Tx, b Receive) (Received, error) {
 			"This session was ended by a newer one. Open a new one.")
 	}
 	for i, s := range b.Records {
-		more, err := take(tx, peer, &p, s)
+		more, err := take(tx, peer, &p, s, b.Words)
 		if err != nil && i == 0 {
 			return Received{}, err
 		}
@@ -74,7 +74,9 @@ func receive(tx *machine.Tx, b Receive) (Received, error) {
 
 // take applies the next record of the peer's stream. A bad signature refuses it; proof of a
 // broken promise freezes the pair and keeps both records; a gap stops the batch and tells how far we are.
-func take(tx *machine.Tx, peer Peer, p *pair, s letter.Signed) (more bool, err error) {
+func take(
+	tx *machine.Tx, peer Peer, p *pair, s letter.Signed, words []Words,
+) (more bool, err error) {
 	r, h, err := letter.Open(peer.Key, s)
 	us, _ := member.TheCircle(tx)
 	switch {
@@ -111,7 +113,7 @@ func take(tx *machine.Tx, peer Peer, p *pair, s letter.Signed) (more bool, err e
 	}
 	err = tx.Try(func() error {
 		inbox.Put(tx, peerKey(peer.Circle).Num(r.Seq), s)
-		return obey(tx, peer, &after, r, s)
+		return obey(tx, peer, &after, r, s, words)
 	})
 	if err != nil {
 		freezePair(tx, peer, p, s, r.Seq, err.Error())
@@ -133,7 +135,7 @@ func freezePair(tx *machine.Tx, peer Peer, p *pair, sent letter.Signed, seq uint
 }
 
 // obey does what a record says. An error means the peer broke the protocol.
-func obey(tx *machine.Tx, peer Peer, p *pair, r letter.Record, s letter.Signed) error {
+func obey(tx *machine.Tx, peer Peer, p *pair, r letter.Record, s letter.Signed, words []Words) error {
 	// They may be in alliance by our offer while we have moved on: their payments, and the calling back of
 	// them, are answered by a rejection.
 	begins := r.Kind == letter.Propose || r.Kind == letter.Cancel
@@ -144,7 +146,7 @@ func obey(tx *machine.Tx, peer Peer, p *pair, r letter.Record, s letter.Signed) 
 	case letter.Offer, letter.Agree:
 		return gotTerms(tx, peer, p, r)
 	case letter.Propose:
-		return gotPropose(tx, peer, p, r, s)
+		return gotPropose(tx, peer, p, r, s, words)
 	case letter.Cancel:
 		body, err := payment.DecodeCancel(r.Body)
 		if err != nil {
@@ -174,7 +176,9 @@ func obey(tx *machine.Tx, peer Peer, p *pair, r letter.Record, s letter.Signed) 
 	}
 }
 
-func gotPropose(tx *machine.Tx, peer Peer, p *pair, r letter.Record, s letter.Signed) error {
+func gotPropose(
+	tx *machine.Tx, peer Peer, p *pair, r letter.Record, s letter.Signed, words []Words,
+) error {
 	body, err := payment.DecodePropose(r.Body)
 	if err != nil {
 		return err
@@ -183,13 +187,15 @@ func gotPropose(tx *machine.Tx, peer Peer, p *pair, r letter.Record, s letter.Si
 	pm, _ := payments.Get(tx, key.key())
 	in := payment.GotPropose{Peer: peer.Circle, Body: body, Signed: s, Note: []byte{}, At: tx.Now()}
 	if pm.State == payment.None && tx.Now() < body.Expiry {
-		in.Account, in.Refuse = credit(tx, peer, p, body)
+		in.Account, in.Refuse = credit(tx, peer, p, body, wordsFor(words, r.Seq))
 	}
 	return step(tx, peer, p, pm, in)
 }
 
 // credit pays the person behind the alias, or says why not. A refused one changed nothing.
-func credit(tx *machine.Tx, peer Peer, p *pair, body payment.ProposeBody) (person, refuse string) {
+func credit(
+	tx *machine.Tx, peer Peer, p *pair, body payment.ProposeBody, opened Words,
+) (person, refuse string) {
 	if p.Since == 0 {
 		return "", payment.ReasonClosed
 	}
@@ -200,16 +206,12 @@ func credit(tx *machine.Tx, peer Peer, p *pair, body payment.ProposeBody) (perso
 	if err := coin.OpenPerson(tx, person); err != nil {
 		return "", payment.ReasonClosed
 	}
-	var m memo
-	if err := letter.Unmarshal(body.Memo, payment.MaxMemoBytes, &m); err != nil || m.Scheme != 0 {
-		m = memo{} // a note we cannot read must not stop the coins
-	}
+	activity, note := told(body.Memo, person, opened)
 	_, err := coin.Move(tx, coin.Movement{
 		Op: ledger.OpPost, ID: tx.Fresh(), From: coin.CirclePrefix + string(peer.Circle), To: person,
 		Minutes: body.Minutes,
 		Act: coin.Act{
-			Reason: coin.ReasonAbroad, Activity: m.Activity, Place: peer.Place,
-			Note: machine.Text(person, m.Note),
+			Reason: coin.ReasonAbroad, Activity: activity, Place: peer.Place, Note: note,
 		},
 	})
 	if err == nil {

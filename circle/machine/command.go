@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -161,40 +160,6 @@ func (c Command) asked() Hash {
 		h.Write(part)
 	}
 	return Hash(h.Sum(nil))
-}
-
-// Private is personal data inside a body or a row: kept and passed on as it is by rules, opened only for
-// those who may read it. Scheme 0 is clear text; sealing under the person's key takes the next numbers.
-type Private struct {
-	_      struct{} `cbor:",toarray"`
-	Of     string   // the person it is about
-	Scheme uint8
-	Key    uint32
-	Data   []byte
-}
-
-// Text makes clear-text personal data about a person.
-func Text(of, text string) Private { return Private{Of: of, Data: []byte(text)} }
-
-// Clear returns the text of data that is not sealed; empty where it is, or was erased.
-func (p Private) Clear() string {
-	if p.Scheme != 0 {
-		return ""
-	}
-	return string(p.Data)
-}
-
-// MarshalJSON writes the clear text: JSON is for the edge, after a view decided who may read it.
-func (p Private) MarshalJSON() ([]byte, error) { return json.Marshal(p.Clear()) }
-
-// UnmarshalJSON reads clear text.
-func (p *Private) UnmarshalJSON(b []byte) error {
-	var s string
-	if err := json.Unmarshal(b, &s); err != nil {
-		return err
-	}
-	*p = Private{Data: []byte(s)}
-	return nil
 }
 
 var (

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -33,6 +34,10 @@ type Machine struct {
 	rules  []Rule // by kind, then by Since
 	views  []View // by name
 	mayAct func(rd Read) error
+	open   func(r Reader, p Private) ([]byte, bool) // see Opening; nil: sealed data stays closed
+
+	keeps   []func(rd Read, person string) []Kept
+	written func(rd Read, person string) bool
 }
 
 // Meta is where a state stands.
@@ -69,6 +74,12 @@ func New(mayAct func(rd Read) error, features ...Feature) (*Machine, error) {
 				return nil, err
 			}
 		}
+		if f.Keeps != nil {
+			m.keeps = append(m.keeps, f.Keeps)
+		}
+		if f.Written != nil {
+			m.written = f.Written
+		}
 		for _, v := range f.Views {
 			if err := m.addView(f.Name, v); err != nil {
 				return nil, err
@@ -103,6 +114,8 @@ func (m *Machine) addView(feature string, v View) error {
 		return fmt.Errorf("view %q has no policy: say who may read it", v.Name)
 	case v.Doc == "":
 		return fmt.Errorf("view %q has no doc", v.Name)
+	case v.Class >= ClassCare && !v.Query.Implements(reflect.TypeFor[Looking]()):
+		return fmt.Errorf("view %q of class P%d does not say whom it looks at", v.Name, v.Class)
 	}
 	byName := func(a View, name string) int { return strings.Compare(a.Name, name) }
 	at, dup := slices.BinarySearchFunc(m.views, v.Name, byName)
@@ -297,17 +310,35 @@ func (m *Machine) answered(r Reader, c Command) (Outcome, bool) {
 
 // View answers a question about the state for one caller. Privacy is applied inside the view.
 func (m *Machine) View(rd Read, name string, set func(query any) error) (any, error) {
-	byName := func(a View, name string) int { return strings.Compare(a.Name, name) }
-	i, ok := slices.BinarySearchFunc(m.views, name, byName)
+	v, ok := m.view(name)
 	if !ok {
 		return nil, Refuse("unknown_view",
 			"There is no view %q. The list of views: carecircle help kinds.", name)
 	}
-	rd.Kind = name
+	rd.Kind, rd.open, rd.keeps = name, m.open, m.keeps
 	if err := m.authorise(rd); err != nil {
 		return nil, err
 	}
-	return m.views[i].ask(rd, set)
+	q, err := v.query(set)
+	if err != nil {
+		return nil, err
+	}
+	if err := v.Policy.Allow(rd, q); err != nil {
+		return nil, err
+	}
+	if err := m.mayLook(rd, v, q); err != nil {
+		return nil, err
+	}
+	return v.answer(rd, q)
+}
+
+func (m *Machine) view(name string) (View, bool) {
+	byName := func(a View, name string) int { return strings.Compare(a.Name, name) }
+	i, ok := slices.BinarySearchFunc(m.views, name, byName)
+	if !ok {
+		return View{}, false
+	}
+	return m.views[i], true
 }
 
 // authorise checks that the actor may act on behalf of whom it names.

@@ -11,6 +11,10 @@ type Feature struct {
 	Rules  []Rule
 	Views  []View
 	MayRun bool // its rules may run commands as the circle (Tx.Run): a privilege
+	// Keeps lists what the feature keeps about a person, for them to read.
+	Keeps func(rd Read, person string) []Kept
+	// Written tells whether the reader's look at a person was written down just now; one feature has it.
+	Written func(rd Read, person string) bool
 }
 
 // Policy says who may do or read something. Allow returns nil, or the refusal to give.
@@ -86,6 +90,9 @@ type Read struct {
 	Caller
 	Now  int64  // Unix milliseconds
 	Kind string // the command kind or view name asked for
+
+	open  func(r Reader, p Private) ([]byte, bool) // nil within rules: they hold no keys
+	keeps []func(rd Read, person string) []Kept
 }
 
 // View answers one kind of question.
@@ -95,8 +102,10 @@ type View struct {
 	Policy Policy
 	Query  reflect.Type
 	Answer reflect.Type
+	Class  Class // see Of
 
-	ask func(rd Read, set func(query any) error) (any, error)
+	query  func(set func(query any) error) (any, error)
+	answer func(rd Read, query any) (any, error)
 }
 
 // Ask makes a view. Q is the query, A the answer.
@@ -104,18 +113,16 @@ func Ask[Q, A any](name, doc string, policy Policy, fn func(rd Read, q Q) (A, er
 	return View{
 		Name: name, Doc: doc, Policy: policy,
 		Query: reflect.TypeFor[Q](), Answer: reflect.TypeFor[A](),
-		ask: func(rd Read, set func(query any) error) (any, error) {
+		query: func(set func(query any) error) (any, error) {
 			var q Q
 			if set != nil {
 				if err := set(&q); err != nil {
 					return nil, err
 				}
 			}
-			if err := policy.Allow(rd, q); err != nil {
-				return nil, err
-			}
-			return fn(rd, q)
+			return q, nil
 		},
+		answer: func(rd Read, q any) (any, error) { return fn(rd, q.(Q)) },
 	}
 }
 

@@ -53,11 +53,11 @@ type Enter struct {
 
 // OpenSession opens a session after the node checked a passkey.
 type OpenSession struct {
-	Person  string       `cbor:"1,keyasint" json:"person"`
-	Session machine.Hash `cbor:"2,keyasint" json:"session"`
-	Until   int64        `cbor:"3,keyasint" json:"until"`
-	Passkey []byte       `cbor:"4,keyasint" json:"passkey" doc:"id of the passkey used"`
-	Stored  []byte       `cbor:"5,keyasint" json:"stored" doc:"the passkey as it stands after use"`
+	Person  string          `cbor:"1,keyasint" json:"person"`
+	Session machine.Hash    `cbor:"2,keyasint" json:"session"`
+	Until   int64           `cbor:"3,keyasint" json:"until"`
+	Passkey []byte          `cbor:"4,keyasint" json:"passkey" doc:"id of the passkey used"`
+	Stored  machine.Private `cbor:"5,keyasint" json:"stored" doc:"the passkey as it stands after use"`
 }
 
 // CloseSession signs out one session.
@@ -67,10 +67,10 @@ type CloseSession struct {
 
 // AddPasskey keeps a passkey that the node verified.
 type AddPasskey struct {
-	Person string `cbor:"1,keyasint" json:"person"`
-	ID     []byte `cbor:"2,keyasint" json:"id"`
-	Name   string `cbor:"3,keyasint" json:"name" doc:"what the person calls the device"`
-	Stored []byte `cbor:"4,keyasint" json:"stored" doc:"public key and counters"`
+	Person string          `cbor:"1,keyasint" json:"person"`
+	ID     []byte          `cbor:"2,keyasint" json:"id"`
+	Name   machine.Private `cbor:"3,keyasint" json:"name" doc:"what the person calls the device"`
+	Stored machine.Private `cbor:"4,keyasint" json:"stored" doc:"public key and counters"`
 }
 
 // RemovePasskey forgets one passkey.
@@ -100,11 +100,11 @@ type EndHat struct {
 
 // AllowActing lets an advocate act for a person, within limits. DisallowActing ends it.
 type AllowActing struct {
-	Person   string   `cbor:"1,keyasint" json:"person" doc:"who is acted for"`
-	Advocate string   `cbor:"2,keyasint" json:"advocate" doc:"who may act"`
-	Kinds    []string `cbor:"3,keyasint,omitempty" json:"kinds,omitempty" doc:"areas, as coin; none: all"`
-	Until    int64    `cbor:"4,keyasint,omitempty" json:"until,omitempty" doc:"Unix ms; 0: no end"`
-	Evidence string   `cbor:"5,keyasint,omitempty" json:"evidence,omitempty" doc:"asked in person"`
+	Person   string          `cbor:"1,keyasint" json:"person" doc:"who is acted for"`
+	Advocate string          `cbor:"2,keyasint" json:"advocate" doc:"who may act"`
+	Kinds    []string        `cbor:"3,keyasint,omitempty" json:"kinds,omitempty" doc:"as coin; none: all"`
+	Until    int64           `cbor:"4,keyasint,omitempty" json:"until,omitempty" doc:"Unix ms; 0: no end"`
+	Evidence machine.Private `cbor:"5,keyasint" json:"evidence,omitzero" doc:"asked in person"`
 }
 
 // DisallowActing ends an advocate's acting for a person.
@@ -127,7 +127,7 @@ func (f Found) Check() error {
 	if n := utf8.RuneCountInString(f.Aim); n == 0 || n > MaxAimRunes {
 		return machine.Refuse("bad_text", "Say what the circle is for, in at most %d letters.", MaxAimRunes)
 	}
-	return CheckName("founder's name", f.Founder.Clear())
+	return checkPrivateName("founder's name", f.Founder)
 }
 
 // Check implements machine.Checker.
@@ -143,21 +143,21 @@ func (i Invite) Check() error {
 	if i.Link == (machine.Hash{}) {
 		return machine.Refuse("link_missing", "An invitation needs a link.")
 	}
-	return CheckName("name", i.Name.Clear())
+	return checkPrivateName("name", i.Name)
 }
 
 // Check implements machine.Checker.
-func (c Choose) Check() error { return CheckName("name", c.Name.Clear()) }
+func (c Choose) Check() error { return checkPrivateName("name", c.Name) }
 
 // Check implements machine.Checker.
 func (g GrantHat) Check() error { return checkHat(g.Hat) }
 
 // Check implements machine.Checker.
 func (a AddPasskey) Check() error {
-	if len(a.ID) == 0 || len(a.ID) > 1024 || len(a.Stored) > maxBlobBytes {
+	if len(a.ID) == 0 || len(a.ID) > 1024 || len(a.Stored.Data) > maxBlobBytes+machine.SealOverhead {
 		return machine.Refuse("bad_passkey", "This passkey cannot be kept. Try another device.")
 	}
-	return CheckName("device name", a.Name)
+	return checkPrivateName("device name", a.Name)
 }
 
 // Check implements machine.Checker.
@@ -165,10 +165,18 @@ func (a AllowActing) Check() error {
 	if a.Person == a.Advocate {
 		return machine.Refuse("acting_for_self", "Nobody needs leave to act for themselves.")
 	}
-	if len(a.Kinds) > MaxHats || len(a.Evidence) > MaxAimRunes {
+	if len(a.Kinds) > MaxHats || len(a.Evidence.Data) > MaxAimRunes+machine.SealOverhead {
 		return machine.Refuse("bad_text", "Say the limits and the evidence in fewer words.")
 	}
-	return nil
+	return a.Evidence.CheckSealed("evidence", MaxAimRunes)
+}
+
+// checkPrivateName checks a name while it can be read, and its size once it is sealed.
+func checkPrivateName(what string, name machine.Private) error {
+	if name.IsSealed() {
+		return name.CheckSealed(what, MaxNameRunes*utf8.UTFMax)
+	}
+	return CheckName(what, name.Clear())
 }
 
 // CheckName refuses an empty name, one of more than MaxNameRunes letters, and control characters.

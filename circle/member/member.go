@@ -29,6 +29,7 @@ type Status uint8
 const (
 	Invited Status = 1
 	Active  Status = 2
+	Left    Status = 3 // and erased: only the id is left
 )
 
 // Circle is the circle itself.
@@ -80,9 +81,9 @@ type passkey struct {
 	_      struct{} `cbor:",toarray"`
 	Person string
 	ID     []byte
-	Name   string
+	Name   machine.Private
 	Added  int64
-	Stored []byte
+	Stored machine.Private
 }
 
 type acting struct {
@@ -91,7 +92,7 @@ type acting struct {
 	Advocate string
 	Kinds    []string
 	Until    int64
-	Evidence string
+	Evidence machine.Private
 	Since    int64
 }
 
@@ -126,6 +127,9 @@ func Known(r machine.Reader, id string) (Person, error) {
 	p, ok := Find(r, id)
 	if !ok {
 		return p, machine.Refuse("person_unknown", "%.60q is nobody in this circle. Choose a member.", id)
+	}
+	if p.Status == Left {
+		return p, machine.Refuse("person_left", "This person left the circle. Choose somebody else.")
 	}
 	return p, nil
 }
@@ -189,7 +193,7 @@ var (
 
 // Feature returns the feature's rules and views.
 func Feature() machine.Feature {
-	return machine.Feature{Name: "member", Rules: rules(), Views: views()}
+	return machine.Feature{Name: "member", Rules: rules(), Views: views(), Keeps: kept, Written: written}
 }
 
 func rules() []machine.Rule {
@@ -211,5 +215,11 @@ func rules() []machine.Rule {
 			machine.AnyOf(Signed, machine.Only(machine.ActorOperator)), allowActing),
 		machine.Do("member.acting-end", "End an advocate's acting for a person.",
 			machine.AnyOf(Signed, machine.Only(machine.ActorOperator)), endActing),
+		machine.Do("member.vault", "Take a new key of the vault into use.", node, setVault),
+		machine.Do("member.key", "Keep a person's new key, wrapped.", node, addKey),
+		machine.Do("member.looked", "Write down who read what is kept about a person, and why.",
+			node, looked),
+		machine.Do("member.erase", "Leave the circle, with all that is kept about you erased for ever.",
+			mayErase, erase),
 	}
 }

@@ -124,7 +124,7 @@ func openSession(tx *machine.Tx, b OpenSession) (Made, error) {
 	if p, known := Find(tx, b.Person); !ok || !known || p.Status != Active {
 		return Made{}, machine.Refuse("passkey_unknown", "This passkey is not one of yours any more.")
 	}
-	if len(b.Stored) > 0 && len(b.Stored) <= maxBlobBytes {
+	if n := len(b.Stored.Data); n > 0 && n <= maxBlobBytes+machine.SealOverhead {
 		k.Stored = b.Stored
 		passkeys.Put(tx, key, k)
 	}

@@ -2,6 +2,7 @@ package member
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/carecircle/carecircle/circle/machine"
 )
@@ -121,6 +122,11 @@ func views() []machine.View {
 		machine.Ask("member.link-state", "Whether a one-time link can be used.", node, linkState),
 		machine.Ask("member.passkeys", "A person's passkeys, for checking one.", node, storedPasskeys),
 		machine.Ask("member.events", "What happened lately, as far as you may know it.", Reading, events),
+		machine.Ask("member.file", "Everything this circle keeps about you, or with a reason about"+
+			" somebody else.", mayRead, file).Of(machine.ClassRestricted),
+		machine.Ask("member.looks", "Who read what is kept about you, and why.", Signed, lookers),
+		machine.Ask("member.erasures", "Who was erased, and which backups still hold them.",
+			coordinator, erasures),
 	}
 }
 
@@ -148,6 +154,9 @@ func SeesAll(rd machine.Read) bool {
 // Unnamed stands for a member whose name the reader may not know.
 const Unnamed = "a member"
 
+// Gone stands for a person who was erased.
+const Gone = "someone who left"
+
 // NameFor returns a person's name as far as the reader may know it: Unnamed otherwise, and the id itself
 // for what is not a person.
 func NameFor(rd machine.Read, id string) string {
@@ -155,10 +164,48 @@ func NameFor(rd machine.Read, id string) string {
 	switch {
 	case !ok:
 		return id
-	case p.Seen, rd.Person() == id, rd.Actor == id, SeesAll(rd):
-		return p.Name.Clear()
+	case p.Status == Left, p.Seen, rd.Person() == id, rd.Actor == id, SeesAll(rd):
+		return called(rd, p)
 	default:
 		return Unnamed
+	}
+}
+
+// called returns a person's name for a reader who may know it. A rule cannot read names: what it says of
+// people stands in its refusals as {person:ID}, which Named puts in words for whoever reads them.
+func called(rd machine.Read, p Person) string {
+	name, ok := rd.Bytes(p.Name)
+	switch {
+	case p.Status == Left:
+		return Gone
+	case ok:
+		return string(name)
+	case !rd.CanOpen():
+		return namePrefix + p.ID + "}"
+	default:
+		return Unnamed
+	}
+}
+
+const namePrefix = "{person:"
+
+// Named puts the people in a rule's words by name, as far as the reader may know them.
+func Named(rd machine.Read, words string) string {
+	var out strings.Builder
+	for {
+		before, rest, found := strings.Cut(words, namePrefix)
+		out.WriteString(before)
+		if !found {
+			return out.String()
+		}
+		id, after, closed := strings.Cut(rest, "}")
+		if _, ok := Find(rd, id); !closed || !ok {
+			out.WriteString(namePrefix)
+			words = rest
+			continue
+		}
+		out.WriteString(NameFor(rd, id))
+		words = after
 	}
 }
 
@@ -179,7 +226,7 @@ func list(rd machine.Read, _ machine.None) (People, error) {
 	all := SeesAll(rd)
 	for _, p := range persons.All(rd, nil, nil) {
 		switch {
-		case len(out.People) >= MaxPeopleListed, !all && p.Status != Active:
+		case len(out.People) >= MaxPeopleListed, p.Status == Left, !all && p.Status != Active:
 		case all, p.Seen:
 			out.People = append(out.People, listed(rd, p))
 		default:
@@ -196,12 +243,12 @@ func me(rd machine.Read, _ machine.None) (Me, error) {
 	}
 	own := listed(rd, p)
 	out := Me{
-		Person: p.ID, Name: p.Name.Clear(), Hats: own.Hats, Seen: p.Seen, Journey: p.Journey,
+		Person: p.ID, Name: called(rd, p), Hats: own.Hats, Seen: p.Seen, Journey: p.Journey,
 		Passkeys: []KeyOfMine{}, Sessions: []OpenedAt{}, ActsFor: []Listed{}, ActForMe: []Listed{},
 	}
 	if rd.Person() == rd.Actor { // an advocate has no business with the keys and sessions
 		for _, k := range passkeys.All(rd, machine.Key{}.Str(p.ID), nil) {
-			out.Passkeys = append(out.Passkeys, KeyOfMine{ID: k.ID, Name: k.Name, Added: k.Added})
+			out.Passkeys = append(out.Passkeys, KeyOfMine{ID: k.ID, Name: rd.Text(k.Name), Added: k.Added})
 		}
 		for _, hash := range mine.All(rd, machine.Key{}.Str(p.ID), nil) {
 			s, _ := sessions.Get(rd, machine.Key{}.Bytes(hash[:]))
@@ -214,11 +261,11 @@ func me(rd machine.Read, _ machine.None) (Me, error) {
 		}
 		if a.Advocate == p.ID {
 			other, _ := Find(rd, a.Person)
-			out.ActsFor = append(out.ActsFor, Listed{Person: other.ID, Name: other.Name.Clear()})
+			out.ActsFor = append(out.ActsFor, Listed{Person: other.ID, Name: called(rd, other)})
 		}
 		if a.Person == p.ID {
 			other, _ := Find(rd, a.Advocate)
-			out.ActForMe = append(out.ActForMe, Listed{Person: other.ID, Name: other.Name.Clear()})
+			out.ActForMe = append(out.ActForMe, Listed{Person: other.ID, Name: called(rd, other)})
 		}
 	}
 	return out, nil
@@ -252,7 +299,7 @@ func linkState(rd machine.Read, q LinkQuery) (LinkState, error) {
 		return LinkState{}, err
 	}
 	p, err := Known(rd, l.Person)
-	return LinkState{Name: p.Name.Clear(), First: p.Status == Invited}, err
+	return LinkState{Name: called(rd, p), First: p.Status == Invited}, err
 }
 
 func storedPasskeys(rd machine.Read, q PersonQuery) (StoredPasskeys, error) {
@@ -260,9 +307,13 @@ func storedPasskeys(rd machine.Read, q PersonQuery) (StoredPasskeys, error) {
 	if err != nil {
 		return StoredPasskeys{}, err
 	}
-	out := StoredPasskeys{Name: p.Name.Clear(), Stored: [][]byte{}}
+	out := StoredPasskeys{Name: called(rd, p), Stored: [][]byte{}}
 	for _, k := range passkeys.All(rd, machine.Key{}.Str(q.Person), nil) {
-		out.Stored = append(out.Stored, k.Stored)
+		stored, ok := rd.Bytes(k.Stored)
+		if !ok {
+			continue
+		}
+		out.Stored = append(out.Stored, stored)
 	}
 	return out, nil
 }
@@ -287,6 +338,7 @@ func events(rd machine.Read, _ machine.None) (Events, error) {
 	for _, e := range machine.Events(rd, 50, sees) {
 		h := Happened{Event: e}
 		h.Audience = []string{} // who else may see it is nobody's business
+		h.Words = Named(rd, e.Words)
 		h.Subject, h.SubjectName = asSeen(rd, e.Subject)
 		h.Object, h.ObjectName = asSeen(rd, e.Object)
 		out.Events = append(out.Events, h)

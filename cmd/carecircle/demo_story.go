@@ -158,7 +158,9 @@ func (d *demo) hebdenStory(ctx context.Context) error {
 	if err := p.all(ctx, []step{
 		{"Ben", "gift of the garden", "coin.give", coin.Give{
 			To: coin.Pool, Minutes: 6 * 60, Note: machine.Text("", "The first beans of the year. Enjoy!"),
-			Picture: &coin.Picture{Data: photo, Alt: "Bean rows and sunflowers in the hub garden"},
+			Picture: &coin.Picture{
+				Data: photo, Alt: machine.Text("", "Bean rows and sunflowers in the hub garden"),
+			},
 		}},
 		{"Farida", "welcome Norah", "coin.welcome", coin.Welcome{Person: p.ids["Norah"]}},
 		{"Norah", "company", "coin.pay", coin.Pay{To: p.ids["Alice"], Minutes: 2 * 60, Activity: "company"}},

@@ -155,6 +155,7 @@ func logCommand() *cobra.Command {
 	var dir, output string
 	var from uint64
 	var limit int
+	var master masterFlags
 	c := &cobra.Command{
 		Use: "show", Short: "Print logged commands of a stopped node, without their bodies' personal" +
 			" parts", Args: noArgs,
@@ -162,7 +163,9 @@ func logCommand() *cobra.Command {
 			if dir == "" {
 				return usageError{errors.New("say which node: --data DIR")}
 			}
-			n, err := node.OpenStopped(c.Context(), dir, node.Options{Version: version})
+			n, err := node.OpenStopped(c.Context(), dir, node.Options{
+				Version: version, Master: master.source(c),
+			})
 			if err != nil {
 				return err
 			}
@@ -176,6 +179,7 @@ func logCommand() *cobra.Command {
 	c.Flags().StringVar(&dir, "data", os.Getenv("CARECIRCLE_DATA"), "the node's directory [CARECIRCLE_DATA]")
 	c.Flags().Uint64Var(&from, "from", 1, "position of the first command")
 	c.Flags().IntVar(&limit, "limit", 100, "how many at most")
+	master.add(c)
 	outputFlag(c, &output)
 	parent.AddCommand(c)
 	return parent

@@ -101,7 +101,7 @@ func newRoot() *cobra.Command {
 		initCommand(), serveCommand(), demoCommand(), doCommand(), viewCommand(), statusCommand(),
 		linkCommand(),
 		exportCommand(), verifyCommand(), logCommand(), backupCommand(), restoreCommand(),
-		benchCommand(), kindsTopic(), versionCommand(),
+		keysCommand(), benchCommand(), kindsTopic(), versionCommand(),
 	)
 	return root
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"time"
 
@@ -22,6 +23,7 @@ const linkLife = 7 * 24 * time.Hour
 func initCommand() *cobra.Command {
 	var dir string
 	var cfg node.Config
+	var master masterFlags
 	c := &cobra.Command{
 		Use: "init", Short: "Make a new circle's node in a directory", Args: noArgs,
 		Example: `  carecircle init --data hb --name "Hebden Bridge" --place "Hebden Bridge" \
@@ -29,6 +31,9 @@ func initCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			if dir == "" {
 				return usageError{errors.New("say where: --data DIR")}
+			}
+			if master.given() {
+				return initSealed(c, dir, cfg, &master)
 			}
 			if err := node.Init(dir, cfg); err != nil {
 				return err
@@ -49,11 +54,41 @@ func initCommand() *cobra.Command {
 	f.StringVar(&cfg.Origin, "origin", "", "how people reach the pages; empty: http://localhost and the port")
 	f.StringSliceVar(&cfg.Letters, "letters", []string{"/ip4/127.0.0.1/tcp/7101"},
 		"addresses for letters from other circles")
+	master.add(c)
+	master.addPassphrase(c)
 	return c
+}
+
+// initSealed makes a node whose keys are sealed from the start.
+func initSealed(c *cobra.Command, dir string, cfg node.Config, master *masterFlags) error {
+	to, err := master.fresh(c)
+	if err != nil {
+		return err
+	}
+	if cfg.MasterKeyFile, err = absolute(master.file); err != nil {
+		return err
+	}
+	if err := node.Init(dir, cfg); err != nil {
+		return err
+	}
+	if err := node.SealKeys(dir, to); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.OutOrStdout(), "Made the node of %s in %s, its keys sealed. %s\n", cfg.Name, dir,
+		master.advice())
+	return err
+}
+
+func absolute(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	return filepath.Abs(path)
 }
 
 func serveCommand() *cobra.Command {
 	var dir, level string
+	var master masterFlags
 	c := &cobra.Command{
 		Use: "serve", Short: "Run a circle's node", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -64,7 +99,9 @@ func serveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			n, err := node.Open(c.Context(), dir, node.Options{Log: log, Version: version})
+			n, err := node.Open(c.Context(), dir, node.Options{
+				Log: log, Version: version, Master: master.source(c),
+			})
 			if err != nil {
 				return err
 			}
@@ -78,6 +115,7 @@ func serveCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&dir, "data", os.Getenv("CARECIRCLE_DATA"), "the node's directory [CARECIRCLE_DATA]")
 	c.Flags().StringVar(&level, "log-level", "info", "what to log: debug, info, warn or error")
+	master.add(c)
 	return c
 }
 

@@ -24,6 +24,8 @@ var libraries = []library{
 	{prefix: "filippo.io/age", owners: []string{"node/backup"}},
 	{prefix: "github.com/spf13/cobra", owners: []string{"cmd/carecircle"}},
 	{prefix: "github.com/go-webauthn/", owners: []string{"node/auth"}, inEveryTest: true},
+	{prefix: "golang.org/x/crypto/argon2", owners: []string{"node/vault"}},
+	{prefix: "golang.org/x/term", owners: []string{"cmd/carecircle"}},
 	{prefix: "github.com/evanw/esbuild", owners: []string{"node/web"}},
 	{prefix: "github.com/chromedp/", testOwners: []string{"node/web", "cmd/carecircle"}},
 }

@@ -21,7 +21,7 @@ const (
 	wireVersion      = 1
 	maxCodeBytes     = 32
 	maxOverheadBytes = 1 << 10 // of a Batch, over and above its records
-	maxRecordFrame   = 96      // of a record in a Batch: its signature and lengths
+	maxRecordFrame   = 160     // of a record in a Batch: its signature and lengths, and the key of its memo
 )
 
 // Nonce is 128 random bits. As text it is 32 hex digits.
@@ -64,14 +64,25 @@ type Welcome struct {
 	Sig      []byte          `cbor:"7,keyasint"` // by From's circle key, over all of the above
 }
 
-// Batch carries records of the sender's stream, in order. CBOR keys 6 and up are free.
+// Batch carries records of the sender's stream, in order, and beside them the keys that open the sealed memos
+// in them: a key is in no record, for records are kept for ever. CBOR keys 7 and up are free.
 type Batch struct {
 	Nx      Nonce           `cbor:"1,keyasint"`
 	Ny      Nonce           `cbor:"2,keyasint"`
 	From    letter.CircleID `cbor:"3,keyasint"`
 	To      letter.CircleID `cbor:"4,keyasint"`
 	Records []letter.Signed `cbor:"5,keyasint"` // 1 to MaxBatchRecords
+	Keys    []MemoKey       `cbor:"6,keyasint,omitempty"`
 }
+
+// MemoKey opens the memo in one record of the Batch. Whoever gets it uses it once and keeps it nowhere.
+type MemoKey struct {
+	Seq uint64 `cbor:"1,keyasint"`
+	Key []byte `cbor:"2,keyasint"` // 32 bytes
+}
+
+// memoKeyBytes is the length of a memo's key.
+const memoKeyBytes = 32
 
 // Ack answers a Batch: how far the stream is held and applied now. CBOR keys 2 and up are free.
 type Ack struct {
@@ -188,6 +199,11 @@ func check(msg any) (uint8, error) {
 		if len(m.Records) < 1 || len(m.Records) > MaxBatchRecords {
 			return 0, fmt.Errorf("BATCH of %d records, want 1 to %d: %w", len(m.Records), MaxBatchRecords,
 				ErrMessage)
+		}
+		for _, k := range m.Keys {
+			if len(k.Key) != memoKeyBytes || len(m.Keys) > len(m.Records) {
+				return 0, fmt.Errorf("BATCH with keys that fit no record: %w", ErrMessage)
+			}
 		}
 		return kindBatch, checkPair(m.From, m.To)
 	case Ack:

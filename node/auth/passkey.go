@@ -172,7 +172,7 @@ func (g *Gate) finishPasskey(w http.ResponseWriter, r *http.Request) (any, error
 		return nil, err
 	}
 	_, err = do[machine.None](r.Context(), g, "member.passkey-add", member.AddPasskey{
-		Person: person, ID: key.ID, Name: c.name, Stored: stored,
+		Person: person, ID: key.ID, Name: machine.Text("", c.name), Stored: machine.Private{Data: stored},
 	})
 	return Kept{Next: afterPasskey}, err
 }
@@ -217,7 +217,8 @@ func (g *Gate) finishSignIn(w http.ResponseWriter, r *http.Request) (any, error)
 	}
 	until := g.sessionEnd()
 	made, err := do[member.Made](r.Context(), g, "member.signin", member.OpenSession{
-		Person: person, Session: session, Until: until.UnixMilli(), Passkey: key.ID, Stored: stored,
+		Person: person, Session: session, Until: until.UnixMilli(), Passkey: key.ID,
+		Stored: machine.Private{Data: stored},
 	})
 	if err != nil {
 		return nil, err

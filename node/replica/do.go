@@ -108,12 +108,16 @@ func (a *attempt) run() (machine.Outcome, error) {
 
 // propose has the bytes proposed and waits: for the answer, another leader, or the time to try again.
 func (a *attempt) propose(changed <-chan struct{}) (*machine.Outcome, error) {
-	again := time.Now().Add(proposeAgain)
+	term, again := a.r.raft.CurrentTerm(), time.Now().Add(proposeAgain)
 	if err := a.hand(); err != nil {
 		return nil, a.giveUp(err)
 	}
 	a.proposals++
 	out, err := a.wait(changed, time.Until(again))
+	for out == nil && err == nil && a.r.leads(term) && time.Now().Before(again) {
+		changed = a.r.pulse.changed() // what turned is that this replica leads: it was not told before
+		out, err = a.wait(changed, time.Until(again))
+	}
 	if out == nil {
 		if quiet := a.r.pulse.quiet(); quiet >= stuckAfter {
 			a.r.fail(fmt.Errorf("leading, yet nothing was applied for %v: the disk hangs, or raft is stuck"+
@@ -121,6 +125,10 @@ func (a *attempt) propose(changed <-chan struct{}) (*machine.Outcome, error) {
 		}
 	}
 	return out, err
+}
+
+func (r *Replica) leads(term uint64) bool {
+	return r.raft.State() == raft.Leader && r.raft.CurrentTerm() == term
 }
 
 // hand gives a mark to raft at once, and a command to the proposer, which bundles it with others.

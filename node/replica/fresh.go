@@ -77,7 +77,7 @@ func (r *Replica) lead(ctx context.Context) error {
 	if _, err := r.await(ctx, newMark(), nil); err != nil {
 		return err
 	}
-	if r.raft.State() == raft.Leader && r.raft.CurrentTerm() == term {
+	if r.leads(term) {
 		r.led.Store(term)
 	}
 	return nil
@@ -217,7 +217,7 @@ func (r *Replica) confirm() (uint64, error) {
 	if need > 0 {
 		return 0, fmt.Errorf("%w for certain: no majority says so: %w", ErrNotLeader, last)
 	}
-	if r.raft.State() != raft.Leader || r.raft.CurrentTerm() != term {
+	if !r.leads(term) {
 		return 0, ErrNotLeader
 	}
 	return index, nil

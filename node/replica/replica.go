@@ -344,7 +344,9 @@ func (r *Replica) attend(notify <-chan bool) {
 	for {
 		select {
 		case leads := <-notify:
-			r.proposer.forget() // before those who wait are told to try again
+			if !leads {
+				r.proposer.forget() // before those who wait are told to try again
+			}
 			r.pulse.turn()
 			if leads {
 				r.running.Go(r.takeLead)

@@ -127,10 +127,14 @@ func (c *client) drawDuty() (who, kind string, body any) {
 		return who, "coin.welcome", coin.Welcome{Person: person}
 	case 1:
 		account := pick(d, append([]string{coin.Pool, placeAccount}, t.people...))
-		return who, "coin.freeze", coin.Freeze{Account: account, Frozen: d.chance(500), Why: "a talk"}
+		return who, "coin.freeze", coin.Freeze{
+			Account: account, Frozen: d.chance(500), Why: machine.Text("", "a talk"),
+		}
 	case 2:
 		if len(c.did) > 0 {
-			return who, "coin.reverse", coin.Reverse{Transfer: pick(d, c.did).cmd.ID, Why: "a mistake"}
+			return who, "coin.reverse", coin.Reverse{
+				Transfer: pick(d, c.did).cmd.ID, Why: machine.Text("", "a mistake"),
+			}
 		}
 	}
 	return who, "coin.earn", coin.Earn{Person: person, Minutes: d.between(10, 120), Activity: "garden"}

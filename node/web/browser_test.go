@@ -241,7 +241,7 @@ func (b *tab) check(t *testing.T, page string, width int64) {
 var memberPages = []string{
 	"/coins", "/coins/statement?before=9", "/coins/give", "/coins/pay", "/coins/abroad", "/coins/journey",
 	"/circle",
-	"/me", "/me?offer=passkey", "/welcome",
+	"/me", "/me/kept", "/me/erase", "/me?offer=passkey", "/welcome",
 }
 
 // TestEveryPage looks every page over at the width of a phone and of a desk, and for a page that is too wide

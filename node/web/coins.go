@@ -103,6 +103,10 @@ func balanceOf(m coin.Mine) balance {
 	}
 	if m.Frozen {
 		b.Stopped = "Your account is stopped for now: coins cannot leave it. Ask a coordinator why."
+		if m.FrozenWhy != "" {
+			b.Stopped = "Your account is stopped for now: coins cannot leave it. The reason: " + m.FrozenWhy +
+				". Ask a coordinator."
+		}
 	}
 	b.Pips = pips(m.Balance)
 	return b

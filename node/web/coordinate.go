@@ -272,7 +272,7 @@ func (p *Pages) stopAccount(v *visit, b *coordinateBody) (string, error) {
 		return "", machine.Refuse("account_unknown", "Choose an account.")
 	}
 	_, err := do[machine.None](v, v.by, v.typed("id"), "coin.freeze", coin.Freeze{
-		Account: v.typed("freeze-account"), Frozen: !b.Freeze.Open, Why: b.Freeze.Why,
+		Account: v.typed("freeze-account"), Frozen: !b.Freeze.Open, Why: machine.Text("", b.Freeze.Why),
 	})
 	if b.Freeze.Open {
 		return "opened", err

@@ -75,6 +75,10 @@ func eventWords(n names, e member.Happened) (icon, text string) {
 	switch e.Kind {
 	case "circle.founded":
 		return "circle", "our circle began"
+	case "member.left":
+		return "door", "someone left our circle, and what was kept about them is erased"
+	case "member.looked":
+		return "warning", object + " read what is kept about " + subject
 	case "member.joined":
 		return "door", subject + " joined our circle"
 	case "member.hat-granted":
@@ -113,13 +117,21 @@ func coinWords(e member.Happened, subject, object, amount string) (icon, text st
 	case "coin.welcomed":
 		return "door", subject + has(subject) + " been welcomed with " + amount + " from the pool"
 	case "coin.frozen":
-		return "warning", "the account of " + subject + " was stopped: " + e.Words
+		return "warning", "the account of " + subject + " was stopped" + because(e.Words)
 	case "coin.unfrozen":
-		return "tick", "the account of " + subject + " is open again: " + e.Words
+		return "tick", "the account of " + subject + " is open again" + because(e.Words)
 	case "coin.reversed":
-		return "tick", amount + " went back from " + subject + " to " + object + ": " + e.Words
+		return "tick", amount + " went back from " + subject + " to " + object + because(e.Words)
 	}
 	return "", ""
+}
+
+// because adds a reason where an event has one; those of today keep it where only its reader finds it.
+func because(why string) string {
+	if why == "" {
+		return ""
+	}
+	return ": " + why
 }
 
 func exchangeWords(n names, e member.Happened) (icon, text string) {

@@ -156,7 +156,7 @@ func (p *Pages) give(v *visit) error {
 	}
 	body := coin.Give{To: b.to, Minutes: minutes, Note: machine.Text(v.by.Person(), b.Note)}
 	if b.picture != nil {
-		body.Picture = &coin.Picture{Data: b.picture, Alt: b.Alt}
+		body.Picture = &coin.Picture{Data: b.picture, Alt: machine.Text("", b.Alt)}
 	}
 	moved, err := do[coin.Moved](v, v.by, b.ID, "coin.give", body)
 	if err != nil {

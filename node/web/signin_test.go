@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/node/api"
 )
@@ -148,7 +149,8 @@ func TestRemovePasskey(t *testing.T) {
 	s := story(t)
 	for _, name := range []string{"My tablet", "My phone"} {
 		s.must("node", "member.passkey-add", member.AddPasskey{
-			Person: s.people["Wendy"], ID: []byte(name), Name: name, Stored: []byte("key"),
+			Person: s.people["Wendy"], ID: []byte(name), Name: machine.Text("", name),
+			Stored: machine.Text("", "key"),
 		})
 	}
 	v := s.signedIn("Wendy")

@@ -21,6 +21,7 @@ var bodies = map[string]any{
 	"coins/abroad":  abroadBody{},
 	"coins/journey": journeyBody{}, "circle/ours": oursBody{}, "circle/coordinate": coordinateBody{},
 	"circle/allies": alliesBody{}, "me/me": meBody{},
+	"me/kept": keptBody{}, "me/erase": eraseBody{}, "me/erased": erasedBody{},
 }
 
 // TestTemplates renders every template with its samples, as the struct its page hands over: a sample with a

@@ -394,7 +394,7 @@ func tellCoins(hb, bh *town) {
 	hb.earn("Ben", 360, "hub garden", "The hub garden")
 	hb.must("Ben", "coin.give", coin.Give{
 		To: coin.Pool, Minutes: 360, Note: machine.Text("", "Beans in a row,\nhands in the rain."),
-		Picture: &coin.Picture{Data: photo(640, 480), Alt: "Beans in the hub garden"},
+		Picture: &coin.Picture{Data: photo(640, 480), Alt: machine.Text("", "Beans in the hub garden")},
 	})
 	hb.ago(20)
 	hb.must("Farida", "coin.welcome", coin.Welcome{Person: hb.people["Norah"]})
@@ -408,7 +408,7 @@ func tellCoins(hb, bh *town) {
 	hb.must("Alice", "coin.pay", coin.Pay{To: hb.people["Ben"], Minutes: 75, Activity: "a lift"})
 	hb.must("Wendy", "coin.give", coin.Give{
 		To: hb.people["Alice"], Minutes: 60, Note: machine.Text("", "For the long afternoon."),
-		Picture: &coin.Picture{Data: photo(400, 600), Alt: "Two mugs on a garden table"},
+		Picture: &coin.Picture{Data: photo(400, 600), Alt: machine.Text("", "Two mugs on a garden table")},
 	})
 	hb.must("Alice", "exchange.code", exchange.SetCode{Code: "ALCE2345"})
 	bh.must("Irene", "exchange.code", exchange.SetCode{Code: "IRENE222"})

@@ -1,0 +1,109 @@
+package node
+
+import (
+	"context"
+	"errors"
+
+	"github.com/carecircle/carecircle/circle/machine"
+	"github.com/carecircle/carecircle/circle/member"
+	"github.com/carecircle/carecircle/node/replica"
+	"github.com/carecircle/carecircle/node/vault"
+)
+
+// openVault opens the vault and gives the machine's views the means to open what is sealed. The replica comes
+// later: until then nothing is asked of the sealer.
+func (n *Node) openVault() error {
+	v, err := vault.Open(n.files)
+	if err != nil {
+		return err
+	}
+	n.sealer = &sealer{vault: v, others: n.options.Others, log: n.options.Log}
+	n.machine = n.machine.Opening(n.sealer.open)
+	n.sealer.machine = n.machine
+	if !n.files.Sealed() {
+		n.options.Log.Warn("the keys of this node lie in its directory unsealed;" +
+			" stop it and seal them: carecircle keys seal")
+	}
+	return nil
+}
+
+// Vault returns the vault, for handing its keys to the circle's other replicas and to backups.
+func (n *Node) Vault() *vault.Vault { return n.sealer.vault }
+
+// Do has the circle do a command; see replica.Do. What is personal in it is sealed first, and the people a
+// refusal speaks of are named as far as the caller may know them.
+func (n *Node) Do(ctx context.Context, c machine.Command) (machine.Outcome, error) {
+	sealed, err := n.sealer.seal(ctx, c)
+	var refusal *machine.Error
+	if errors.As(err, &refusal) {
+		return machine.Outcome{Kind: c.Kind, Refusal: refusal}, nil
+	}
+	if err != nil {
+		return machine.Outcome{}, err
+	}
+	out, err := n.replica.Do(ctx, sealed)
+	if err != nil {
+		return out, err
+	}
+	if out.Refusal != nil {
+		out.Refusal, err = n.sealer.named(c.Caller, out.Refusal)
+		return out, err
+	}
+	if done, ok := out.Result.(member.Erased); ok {
+		out.Result = n.afterErasure(ctx, done)
+	}
+	return out, nil
+}
+
+// afterErasure destroys the key at once rather than at the next look, and names the backups that still hold
+// the person. A failure leaves it to the next look.
+func (n *Node) afterErasure(ctx context.Context, done member.Erased) member.Erased {
+	ctx, cancel := context.WithTimeout(ctx, eraseLimit)
+	defer cancel()
+	n.sealer.vault.Forget(done.Person)
+	err := n.sealer.turn(ctx)
+	if err == nil {
+		err = n.sealer.drop()
+	}
+	if err != nil {
+		n.options.Log.Warn("an erasure is not finished yet; trying again", "err", err)
+	}
+	done.Copies = n.copies()
+	return done
+}
+
+// copies lists the backups there are.
+func (n *Node) copies() []member.Copy {
+	if n.options.Copies == nil {
+		return []member.Copy{}
+	}
+	return n.options.Copies()
+}
+
+// View answers a view; see replica.View. A read of what is kept closely about somebody is written down first.
+func (n *Node) View(ctx context.Context, by machine.Caller, name string, set func(query any) error) (any,
+	error,
+) {
+	if err := n.sealer.writeLook(ctx, by, name, set); err != nil {
+		return nil, err
+	}
+	got, err := n.replica.View(ctx, by, name, set)
+	if e, ok := got.(member.Erasures); ok && err == nil {
+		for i := range e.Erased {
+			for _, c := range n.copies() {
+				if c.Made <= e.Erased[i].At {
+					e.Erased[i].Copies = append(e.Erased[i].Copies, c)
+				}
+			}
+		}
+	}
+	return got, err
+}
+
+// leads tells whether this replica leads the circle.
+func (n *Node) leads() bool {
+	s := n.replica.Status()
+	return s.Err == nil && s.Leader == s.ID
+}
+
+var _ replicaOf = (*replica.Replica)(nil)
