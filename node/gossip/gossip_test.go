@@ -291,7 +291,7 @@ func TestUpdateAndGoodbye(t *testing.T) {
 	})
 }
 
-// A replica that comes back at another place is found there at once, whatever its clock says.
+// A replica that comes back at another place is found there at once.
 func TestRestartElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newBubble(t)
