@@ -2,6 +2,7 @@ package circle_test
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/replicas"
@@ -29,7 +30,8 @@ func replicaCases(s *stage) map[string]kindCase {
 	shortKey, noID, otherHost, stranger, gone := one, one, one, one, one
 	shortKey.Host, noID.ID, otherHost.Host, stranger.ID = one.Host[1:], "one ", hostKey(9), "r9"
 	gone.ID, gone.Host = "r4", hostKey(4)
-	manyAddrs, badAddr := one, one
+	manyAddrs, badAddr, longGossip := one, one, one
+	longGossip.Gossip = strings.Repeat("1", 300)
 	manyAddrs.Addrs, badAddr.Letters = make([]string, 9), []string{""}
 	invite := replicas.Invite{Invitation: secret("more"), Until: now + day}
 	join := replicas.Join{Invitation: secret("free"), Host: hostKey(5)}
@@ -46,6 +48,7 @@ func replicaCases(s *stage) map[string]kindCase {
 			{"node", "", gone, "replica_removed"},
 			{"node", "", manyAddrs, "too_many"},
 			{"node", "", badAddr, "bad_address"},
+			{"node", "", longGossip, "bad_address"},
 		}},
 		"replicas.invite": {good: asked{by: "operator", body: invite}, refused: []asked{
 			{"Farida", "", invite, "not_allowed"},

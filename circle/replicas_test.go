@@ -34,6 +34,10 @@ func TestTheLastReplicaStays(t *testing.T) {
 	if got := out.Result.(replicas.Joined).ID; got != "r7" {
 		t.Errorf("the seventh machine is called %q", got)
 	}
+	again := hb.must("node", "replicas.join", late) // its answer was lost
+	if got := again.Result.(replicas.Joined).ID; got != "r7" {
+		t.Errorf("asked again it is called %q", got)
+	}
 	hb.now += 2 * day
 	hb.must("operator", "replicas.remove", replicas.Named{ID: "r7"})
 	if out := hb.do("node", "replicas.join", replicas.Join{

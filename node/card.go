@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/carecircle/carecircle/circle/machine"
+	"github.com/carecircle/carecircle/circle/replicas"
 	"github.com/carecircle/carecircle/circle/timeline"
 	"github.com/carecircle/carecircle/federation/charter"
+	"github.com/carecircle/carecircle/federation/p2p"
 	"github.com/carecircle/carecircle/node/vault"
 )
 
@@ -42,6 +44,9 @@ func (n *Node) makeCard() error {
 	}); err != nil {
 		return err
 	}
+	if n.company != nil {
+		return n.companyCard(card)
+	}
 	path := filepath.Join(n.Dir, cardFile)
 	raw, err := os.ReadFile(path)
 	switch {
@@ -58,15 +63,17 @@ func (n *Node) makeCard() error {
 			return fmt.Errorf("read card %s: %w", path, err)
 		}
 		if stillTrue(old, card, now) {
-			n.card = kept.Sealed
+			n.card.Store(&kept.Sealed)
 			return nil
 		}
 		card.Seq = max(card.Seq, old.Seq+1)
 	}
-	if n.card, err = charter.Seal(n.Keys.Circle, card); err != nil {
+	sealed, err := charter.Seal(n.Keys.Circle, card)
+	if err != nil {
 		return err
 	}
-	raw, err = json.Marshal(cardOnDisk{Sealed: n.card})
+	n.card.Store(&sealed)
+	raw, err = json.Marshal(cardOnDisk{Sealed: sealed})
 	if err != nil {
 		return fmt.Errorf("write card: %w", err)
 	}
@@ -82,4 +89,30 @@ func stillTrue(old, now charter.Card, at time.Time) bool {
 }
 
 // CardText returns this circle's card as a line that people can copy.
-func (n *Node) CardText() string { return charter.Text(n.card) }
+func (n *Node) CardText() string { return charter.Text(*n.card.Load()) }
+
+// companyCard signs the card of a circle with several replicas. It follows from the circle's list of them
+// alone, so that each signs the very same.
+func (n *Node) companyCard(card charter.Card) error {
+	card.Hosts, card.Addrs = nil, nil
+	var newest uint64
+	for _, p := range *n.company.known.Load() {
+		newest = max(newest, p.Changed)
+		if p.Status == replicas.Removed || len(p.Letters) == 0 {
+			continue
+		}
+		peer, err := p2p.PeerID(p.Host)
+		if err != nil {
+			return fmt.Errorf("the card's host %s: %w", p.ID, err)
+		}
+		card.Hosts = append(card.Hosts, charter.Host{Peer: peer, Until: p.Said + hostTerm.Milliseconds()})
+		card.Addrs = append(card.Addrs, p.Letters...)
+	}
+	card.Seq += newest
+	sealed, err := charter.Seal(n.Keys.Circle, card)
+	if err != nil {
+		return err
+	}
+	n.card.Store(&sealed)
+	return nil
+}

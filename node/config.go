@@ -43,6 +43,8 @@ type Config struct {
 	Letters []string `json:"letters"` // multiaddrs that other circles reach, such as /ip4/0.0.0.0/tcp/7101
 
 	Backup *backup.Config `json:"backup,omitempty"` // absent: the node makes no backups
+	// Replica is how this node keeps the books together with others; absent: it is the circle's only one.
+	Replica *ReplicaConfig `json:"replica,omitempty"`
 	// MasterKeyFile holds the master key where the node's keys are sealed with one; empty: given at start.
 	MasterKeyFile string `json:"masterKeyFile,omitempty"`
 }
@@ -59,6 +61,11 @@ func (c Config) Check() error {
 	if _, _, err := net.SplitHostPort(c.HTTP); err != nil {
 		return fmt.Errorf("config: http %q is not an address with a port, such as 127.0.0.1:7001: %w",
 			c.HTTP, err)
+	}
+	if c.Replica != nil {
+		if err := c.Replica.Check(); err != nil {
+			return err
+		}
 	}
 	if c.Backup != nil {
 		return c.Backup.Check()

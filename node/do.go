@@ -6,6 +6,7 @@ import (
 
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
+	"github.com/carecircle/carecircle/node/api"
 	"github.com/carecircle/carecircle/node/replica"
 	"github.com/carecircle/carecircle/node/vault"
 )
@@ -17,7 +18,7 @@ func (n *Node) openVault() error {
 	if err != nil {
 		return err
 	}
-	n.sealer = &sealer{vault: v, others: n.options.Others, log: n.options.Log}
+	n.sealer = &sealer{vault: v, others: n.options.others, log: n.options.Log}
 	n.machine = n.machine.Opening(n.sealer.open)
 	n.sealer.machine = n.machine
 	if !n.files.Sealed() {
@@ -100,6 +101,28 @@ func (n *Node) View(ctx context.Context, by machine.Caller, name string, set fun
 	return got, err
 }
 
+// doAsNode does a command of this machine's own. A refusal is an error.
+func (n *Node) doAsNode(ctx context.Context, kind string, body any) error {
+	_, err := n.resultAsNode(ctx, kind, body)
+	return err
+}
+
+func (n *Node) resultAsNode(ctx context.Context, kind string, body any) (any, error) {
+	id, err := api.NewID()
+	if err != nil {
+		return nil, err
+	}
+	c, err := machine.NewCommand(id, machine.Caller{Actor: machine.ActorNode}, 0, kind, body)
+	if err != nil {
+		return nil, err
+	}
+	out, err := n.Do(ctx, c)
+	if err == nil && out.Refusal != nil {
+		err = out.Refusal
+	}
+	return out.Result, err
+}
+
 // leads tells whether this replica leads the circle.
 func (n *Node) leads() bool {
 	s := n.replica.Status()
@@ -107,3 +130,6 @@ func (n *Node) leads() bool {
 }
 
 var _ replicaOf = (*replica.Replica)(nil)
+
+// Fresh returns once reads at this node see all that was answered before; see replica.Fresh.
+func (n *Node) Fresh(ctx context.Context) error { return n.replica.Fresh(ctx) }

@@ -248,7 +248,7 @@ func TestEraseResumes(t *testing.T) {
 	c.stop()
 	rest := &others{down: true, held: []vault.Entry{h.vaultKey}}
 	made := time.Now().Add(-time.Hour).UnixMilli()
-	c.options.Others = rest
+	node.SetOthers(&c.options, rest)
 	c.options.Copies = func() []member.Copy {
 		return []member.Copy{{Name: "last night", Made: made, Expires: 9}}
 	}

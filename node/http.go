@@ -152,6 +152,7 @@ func (n *Node) ownRoutes(mux *http.ServeMux) {
 		return writeJSON(w, n.Status())
 	}))
 	mux.HandleFunc("GET /api/v1/backup", n.operatorOnly(n.sendBackup))
+	n.replicaRoutes(mux)
 	mux.HandleFunc("GET /api/v1/export/{format}", n.operatorOnly(func(w http.ResponseWriter,
 		r *http.Request,
 	) error {

@@ -31,6 +31,7 @@ const (
 // says; what is sent is rows of the outbox; what comes is proposed as commands.
 type letters struct {
 	circle  replicaOf
+	leads   func() bool
 	sealer  *sealer
 	keys    Keys
 	host    *p2p.Host
@@ -68,7 +69,7 @@ func (n *Node) openLetters(ctx context.Context) error {
 		return fmt.Errorf("letters: %w", err)
 	}
 	l := &letters{
-		circle: n.replica, sealer: n.sealer, keys: n.Keys, log: n.options.Log, done: make(chan answered),
+		circle: n.replica, leads: n.leads, sealer: n.sealer, keys: n.Keys, log: n.options.Log, done: make(chan answered),
 		courier: courier.New(n.Keys.CircleID(), nx, binary.BigEndian.Uint64(nx[:8])),
 	}
 	l.cards = map[letter.CircleID]charter.Card{}
@@ -82,6 +83,9 @@ func (n *Node) openLetters(ctx context.Context) error {
 		return fmt.Errorf("letters: %w", err)
 	}
 	n.letters = l
+	if err := n.register(ctx); err != nil {
+		return err
+	}
 	if err := n.makeCard(); err != nil {
 		return err
 	}
@@ -101,16 +105,18 @@ func (l *letters) run(ctx context.Context) {
 	var expired time.Time
 	for {
 		l.meetPeers()
-		l.courier.Tick(time.Now().UnixMilli())
-		for _, r := range l.courier.Ready() {
-			l.start(ctx, r)
+		if l.leads() { // the others have the same rows, and carry on from them when they lead
+			l.courier.Tick(time.Now().UnixMilli())
+			for _, r := range l.courier.Ready() {
+				l.start(ctx, r)
+			}
+			if time.Since(expired) > expireEvery {
+				expired = time.Now()
+				l.expire(ctx)
+			}
 		}
 		status := l.courier.Status()
 		l.status.Store(&status)
-		if time.Since(expired) > expireEvery {
-			expired = time.Now()
-			l.expire(ctx)
-		}
 		select {
 		case <-ctx.Done():
 			return

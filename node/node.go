@@ -13,12 +13,14 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/carecircle/carecircle/circle"
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
+	"github.com/carecircle/carecircle/circle/replicas"
 	"github.com/carecircle/carecircle/node/backup"
 	"github.com/carecircle/carecircle/node/replica"
 	"github.com/carecircle/carecircle/node/store"
@@ -30,7 +32,6 @@ const (
 	readyTimeout = 60 * time.Second
 	stopTimeout  = 5 * time.Second
 	longLog      = 20_000 // entries beyond the newest snapshot
-	replicaID    = "one"  // of a circle's first replica
 )
 
 // Options are what a start may choose.
@@ -41,10 +42,10 @@ type Options struct {
 	Fatal func(error)
 	// Master says where the master key comes from, where the node's keys are sealed.
 	Master vault.Master
-	// Others are the circle's other replicas; nil: there are none.
-	Others Others
 	// Copies lists the backups there are, with when they go; nil: none are known.
 	Copies func() []member.Copy
+
+	others Others // instead of the circle's replicas; tests only
 }
 
 // Node is one running node.
@@ -60,10 +61,11 @@ type Node struct {
 	state   *stateBox
 	log     *store.Log
 	replica *replica.Replica
+	company *company // nil: this is the circle's only replica
 	letters *letters
 	http    *http.Server
 	listen  net.Listener
-	card    []byte
+	card    atomic.Pointer[[]byte]
 	backups *backup.Keeper // nil: the config asks for none
 	started time.Time
 	ready   time.Duration
@@ -121,7 +123,14 @@ func (n *Node) openCircle(ctx context.Context) error {
 	if err := n.openVault(); err != nil {
 		return err
 	}
-	if err := n.openStores(); err != nil {
+	err = n.openStores()
+	if errors.Is(err, store.ErrDamaged) {
+		err = n.heal(ctx, err)
+	}
+	if err != nil {
+		return err
+	}
+	if err := n.openCompany(); err != nil {
 		return err
 	}
 	if err := n.openReplica(ctx); err != nil {
@@ -142,6 +151,9 @@ func (n *Node) open(ctx context.Context) error {
 	if err := n.openLetters(background); err != nil {
 		return err
 	}
+	if n.company != nil {
+		n.running.Go(func() { n.company.run(background) })
+	}
 	n.running.Go(func() { n.keepFlushed(background) })
 	n.keepBackups(background)
 	n.running.Go(func() { n.sealer.tend(background, n.leads) })
@@ -151,11 +163,14 @@ func (n *Node) open(ctx context.Context) error {
 func (n *Node) stateConfig() store.StateConfig {
 	return store.StateConfig{
 		Dir: filepath.Join(n.Dir,
-			stateDir), EncryptionKey: n.Keys.Store, Log: n.options.Log, Fatal: n.options.Fatal,
+			stateDir), EncryptionKey: n.Keys.Store, Log: n.options.Log, Fatal: n.fatal,
 	}
 }
 
 func (n *Node) openStores() error {
+	if err := n.markedDamage(); err != nil {
+		return err
+	}
 	state, err := store.OpenState(n.stateConfig())
 	if err != nil {
 		return err
@@ -163,7 +178,7 @@ func (n *Node) openStores() error {
 	n.state = &stateBox{State: state, config: n.stateConfig()}
 	n.log, err = store.OpenLog(store.LogConfig{
 		Dir: filepath.Join(n.Dir,
-			logDir), EncryptionKey: n.Keys.Store, Log: n.options.Log, Fatal: n.options.Fatal,
+			logDir), EncryptionKey: n.Keys.Store, Log: n.options.Log, Fatal: n.fatal,
 	})
 	if err != nil {
 		return err
@@ -172,17 +187,21 @@ func (n *Node) openStores() error {
 }
 
 func (n *Node) openReplica(ctx context.Context) error {
+	cfg := replica.Config{
+		ID: replicas.First, Dir: filepath.Join(n.Dir, snapshotDir), Machine: n.machine, State: n.state,
+		Log: n.log, Restore: n.state.restore, Logger: n.options.Log, Fatal: n.fatal,
+	}
+	n.company.joinIn(&cfg)
 	var err error
-	n.replica, err = replica.Open(replica.Config{
-		ID: replicaID, Dir: filepath.Join(n.Dir, snapshotDir), Machine: n.machine, State: n.state, Log: n.log,
-		Restore: n.state.restore, Logger: n.options.Log, Fatal: n.fatal,
-	})
-	if err != nil {
+	if n.replica, err = replica.Open(cfg); err != nil {
 		return err
 	}
 	n.sealer.circle = n.replica
-	if err := n.replica.Bootstrap(); err != nil {
-		return err
+	n.company.serve()
+	if n.Config.Replica == nil || !n.Config.Replica.Joined {
+		if err := n.replica.Bootstrap(); err != nil {
+			return err
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
@@ -191,6 +210,9 @@ func (n *Node) openReplica(ctx context.Context) error {
 
 func (n *Node) fatal(err error) {
 	n.options.Log.Error("this node must stop", "err", err)
+	if errors.Is(err, store.ErrDamaged) {
+		n.markDamaged(err)
+	}
 	if n.options.Fatal != nil {
 		n.options.Fatal(err)
 		return
@@ -276,8 +298,11 @@ func (n *Node) Close() error {
 	}
 	n.running.Wait()
 	if n.replica != nil {
-		errs = append(errs, n.leaveShort(), n.replica.Close())
+		errs = append(errs, n.leaveShort())
+		n.handOver()
+		errs = append(errs, n.replica.Close())
 	}
+	errs = append(errs, n.company.close())
 	if n.state != nil {
 		errs = append(errs, n.state.Close())
 	}
@@ -285,6 +310,15 @@ func (n *Node) Close() error {
 		errs = append(errs, n.log.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// handOver has another replica lead at once, where this one does; else they would notice a little later.
+func (n *Node) handOver() {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if err := n.replica.HandOver(ctx); err != nil {
+		n.options.Log.Info("no other replica took over before this one stopped", "why", err)
+	}
 }
 
 // leaveShort takes a snapshot where the log has grown long, so that the next start need not read through it.

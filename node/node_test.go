@@ -63,8 +63,8 @@ func TestRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	look(n)
-	// Founding takes four commands: the vault's first key, the founder's, the circle and its policy.
-	if metas[0].Position != 4 || metas[1] != metas[0] || metas[2] != metas[0] {
+	// Founding takes five commands: the vault's first key, the founder's, the circle, its policy, its replica.
+	if metas[0].Position != 5 || metas[1] != metas[0] || metas[2] != metas[0] {
 		t.Errorf("the circle stands at %+v after its starts", metas)
 	}
 }

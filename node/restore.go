@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/carecircle/carecircle/circle/machine"
+	"github.com/carecircle/carecircle/circle/replicas"
 	"github.com/carecircle/carecircle/circle/timeline"
 	"github.com/carecircle/carecircle/federation/letter"
 	"github.com/carecircle/carecircle/node/backup"
@@ -160,7 +161,7 @@ func seed(dir string, m backup.Manifest, state io.Reader) error {
 		found <- err
 	}()
 	err = replica.Seed(replica.Config{
-		ID: replicaID, Dir: filepath.Join(dir, snapshotDir), Log: n.log, Logger: n.options.Log,
+		ID: replicas.First, Dir: filepath.Join(dir, snapshotDir), Log: n.log, Logger: n.options.Log,
 	}, m.Index, m.Term, io.TeeReader(state, check))
 	_ = check.CloseWithError(err) // never fails; nil is the end
 	if readErr := <-found; err == nil {

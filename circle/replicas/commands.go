@@ -23,6 +23,7 @@ type Register struct {
 	Host    []byte   `cbor:"2,keyasint" json:"host" doc:"the machine's public key (Ed25519)"`
 	Addrs   []string `cbor:"3,keyasint,omitempty" json:"addrs,omitempty" doc:"for the other replicas"`
 	Letters []string `cbor:"4,keyasint,omitempty" json:"letters,omitempty" doc:"for other circles"`
+	Gossip  string   `cbor:"5,keyasint,omitempty" json:"gossip,omitempty" doc:"for the others' gossip"`
 }
 
 // Invite readies a one-time invitation for another machine.
@@ -36,7 +37,7 @@ type Join struct {
 	Invitation machine.Hash `cbor:"1,keyasint" json:"invitation"`
 	Host       []byte       `cbor:"2,keyasint" json:"host" doc:"the machine's public key (Ed25519)"`
 	Addrs      []string     `cbor:"3,keyasint,omitempty" json:"addrs,omitempty" doc:"for the other replicas"`
-	Letters    []string     `cbor:"4,keyasint,omitempty" json:"letters,omitempty" doc:"for other circles"`
+	Gossip     string       `cbor:"4,keyasint,omitempty" json:"gossip,omitempty" doc:"for the others' gossip"`
 }
 
 // Joined says what the new replica is called.
@@ -64,7 +65,7 @@ func (b Register) Check() error {
 	if err := checkID(b.ID); err != nil {
 		return err
 	}
-	return checkMachine(b.Host, b.Addrs, b.Letters)
+	return checkMachine(b.Host, b.Gossip, b.Addrs, b.Letters)
 }
 
 // Check implements machine.Checker.
@@ -76,7 +77,7 @@ func (b Invite) Check() error {
 }
 
 // Check implements machine.Checker.
-func (b Join) Check() error { return checkMachine(b.Host, b.Addrs, b.Letters) }
+func (b Join) Check() error { return checkMachine(b.Host, b.Gossip, b.Addrs) }
 
 // Check implements machine.Checker.
 func (b Named) Check() error { return checkID(b.ID) }
@@ -93,10 +94,13 @@ func notPlain(r rune) bool {
 	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-')
 }
 
-func checkMachine(host []byte, lists ...[]string) error {
+func checkMachine(host []byte, gossip string, lists ...[]string) error {
 	if len(host) != ed25519.PublicKeySize {
 		return machine.Refuse("bad_host", "The machine's key has %d bytes, must have %d.", len(host),
 			ed25519.PublicKeySize)
+	}
+	if len(gossip) > maxAddrBytes {
+		return machine.Refuse("bad_address", "%.60q is no address that fits.", gossip)
 	}
 	for _, addrs := range lists {
 		if len(addrs) > MaxAddrs {

@@ -3,6 +3,8 @@
 package replicas
 
 import (
+	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/carecircle/carecircle/circle/machine"
@@ -31,6 +33,16 @@ func (s Status) String() string {
 // MarshalText is the status's word, for JSON.
 func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// UnmarshalText reads the status's word.
+func (s *Status) UnmarshalText(text []byte) error {
+	i := slices.Index(statusNames, string(text))
+	if i < 1 {
+		return fmt.Errorf("%.20q is no replica's status", text)
+	}
+	*s = Status(i)
+	return nil
+}
+
 // First is the id of the replica that a circle begins with.
 const First = "one"
 
@@ -40,10 +52,12 @@ type Replica struct {
 	ID      string   `json:"id"`
 	Host    []byte   `json:"host"`    // the machine's public key (Ed25519)
 	Addrs   []string `json:"addrs"`   // where the other replicas reach it
+	Gossip  string   `json:"gossip"`  // where their gossip reaches it
 	Letters []string `json:"letters"` // where other circles reach it
 	Status  Status   `json:"status"`
 	Life    uint32   `json:"life"` // counts up each time it begins anew on empty disks
 	Since   int64    `json:"since"`
+	Said    int64    `json:"said"`    // when it last wrote down its addresses
 	Changed uint64   `json:"changed"` // position in the journal of the newest change
 }
 
@@ -114,7 +128,7 @@ func register(tx *machine.Tx, b Register) (machine.None, error) {
 		return machine.None{}, machine.Refuse("replica_other_host", "The replica %q is another machine."+
 			" Remove it and let this one join as a new one.", b.ID)
 	}
-	p.Addrs, p.Letters = b.Addrs, b.Letters
+	p.Addrs, p.Gossip, p.Letters, p.Said = b.Addrs, b.Gossip, b.Letters, tx.Now()
 	put(tx, p)
 	return machine.None{}, nil
 }
@@ -157,6 +171,8 @@ func join(tx *machine.Tx, b Join) (Joined, error) {
 	case !ok || tx.Now() >= i.Until:
 		return Joined{}, machine.Refuse("link_expired", "This invitation is not known here or has ended."+
 			" Make a new one: carecircle replica invite.")
+	case usedBy(tx, i, b.Host):
+		return Joined{ID: i.Used}, nil // the answer was lost on its way
 	case i.Used != "":
 		return Joined{}, machine.Refuse("link_used", "This invitation was used before. Make a new one:"+
 			" carecircle replica invite.")
@@ -171,13 +187,18 @@ func join(tx *machine.Tx, b Join) (Joined, error) {
 		}
 	}
 	p := Replica{
-		ID: "r" + strconv.Itoa(len(all)+1), Host: b.Host, Addrs: b.Addrs, Letters: b.Letters,
-		Status: Joining, Since: tx.Now(),
+		ID: "r" + strconv.Itoa(len(all)+1), Host: b.Host, Addrs: b.Addrs, Gossip: b.Gossip,
+		Status: Joining, Since: tx.Now(), Said: tx.Now(),
 	}
 	put(tx, p)
 	i.Used = p.ID
 	invitations.Put(tx, key, i)
 	return Joined{ID: p.ID}, nil
+}
+
+func usedBy(tx *machine.Tx, i invitation, host []byte) bool {
+	p, ok := Find(tx, i.Used)
+	return ok && p.Status != Removed && string(p.Host) == string(host)
 }
 
 func promote(tx *machine.Tx, b Named) (machine.None, error) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
+	"github.com/carecircle/carecircle/circle/replicas"
 	"github.com/carecircle/carecircle/node"
 	"github.com/carecircle/carecircle/node/api"
 	"github.com/carecircle/carecircle/node/auth"
@@ -23,6 +24,7 @@ const linkLife = 7 * 24 * time.Hour
 func initCommand() *cobra.Command {
 	var dir string
 	var cfg node.Config
+	var shared node.ReplicaConfig
 	var master masterFlags
 	c := &cobra.Command{
 		Use: "init", Short: "Make a new circle's node in a directory", Args: noArgs,
@@ -31,6 +33,10 @@ func initCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			if dir == "" {
 				return usageError{errors.New("say where: --data DIR")}
+			}
+			if shared != (node.ReplicaConfig{}) {
+				shared.ID = replicas.First
+				cfg.Replica = &shared
 			}
 			if master.given() {
 				return initSealed(c, dir, cfg, &master)
@@ -54,6 +60,7 @@ func initCommand() *cobra.Command {
 	f.StringVar(&cfg.Origin, "origin", "", "how people reach the pages; empty: http://localhost and the port")
 	f.StringSliceVar(&cfg.Letters, "letters", []string{"/ip4/127.0.0.1/tcp/7101"},
 		"addresses for letters from other circles")
+	replicaFlags(c, &shared)
 	master.add(c)
 	master.addPassphrase(c)
 	return c

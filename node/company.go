@@ -1,0 +1,312 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/carecircle/carecircle/circle/machine"
+	"github.com/carecircle/carecircle/circle/replicas"
+	"github.com/carecircle/carecircle/node/gossip"
+	"github.com/carecircle/carecircle/node/peers"
+	"github.com/carecircle/carecircle/node/replica"
+	"github.com/carecircle/carecircle/node/vault"
+)
+
+const (
+	companyEvery = 250 * time.Millisecond // how often the list of replicas is looked at
+	caughtUp     = 64                     // log entries behind the leader at which a newcomer counts
+	companyFile  = "replicas.json"        // where the others were last reached: what a damaged replica goes by
+)
+
+// ReplicaConfig is how this node keeps the circle's books together with others.
+type ReplicaConfig struct {
+	ID     string `json:"id"`     // this replica's: "one", or what it was called when it joined
+	Listen string `json:"listen"` // IP address and port for the other replicas, such as 10.0.0.1:7201
+	Gossip string `json:"gossip"` // the same for their gossip, TCP and UDP, such as 10.0.0.1:7202
+	// Advertise and AdvertiseGossip are where others reach the two, if that is elsewhere.
+	Advertise       string `json:"advertise,omitempty"`
+	AdvertiseGossip string `json:"advertiseGossip,omitempty"`
+	Joined          bool   `json:"joined,omitempty"` // it was not the circle's first
+}
+
+// Check says what is missing or wrong.
+func (c ReplicaConfig) Check() error {
+	if c.ID == "" {
+		return errors.New(`config: fill in "id" of "replica"`)
+	}
+	for _, a := range []struct{ name, value string }{
+		{"listen", c.Listen},
+		{"gossip", c.Gossip},
+		{"advertise", c.Advertise},
+		{"advertiseGossip", c.AdvertiseGossip},
+	} {
+		_, err := netip.ParseAddrPort(a.value)
+		if err != nil && (a.value != "" || a.name == "listen" || a.name == "gossip") {
+			return fmt.Errorf("config: replica %s %q is not an IP address with a port, such as 10.0.0.1:7201",
+				a.name, a.value)
+		}
+	}
+	return nil
+}
+
+func (c ReplicaConfig) reached() string       { return orElse(c.Advertise, c.Listen) }
+func (c ReplicaConfig) reachedGossip() string { return orElse(c.AdvertiseGossip, c.Gossip) }
+
+func orElse(value, other string) string {
+	if value != "" {
+		return value
+	}
+	return other
+}
+
+// company is the circle's replicas as this one sees and calls them.
+type company struct {
+	id     string
+	node   *Node
+	log    *slog.Logger
+	mesh   *peers.Mesh
+	gossip *gossip.Gossip
+	known  atomic.Pointer[[]replicas.Replica]
+}
+
+// openCompany begins to listen for the other replicas; what they ask is answered once serve is called.
+func (n *Node) openCompany() error {
+	if n.Config.Replica == nil || n.company != nil {
+		return nil
+	}
+	c := *n.Config.Replica
+	m := &company{id: c.ID, node: n, log: n.options.Log}
+	var all []replicas.Replica
+	if n.state != nil {
+		all = replicas.All(n.state)
+	}
+	if len(all) == 0 {
+		all = n.lastCompany()
+	}
+	m.known.Store(&all)
+	ca, err := peers.CircleCA(n.Keys.Circle.Seed())
+	if err != nil {
+		return fmt.Errorf("replicas: %w", err)
+	}
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen for the other replicas on %s: %w", c.Listen, err)
+	}
+	n.company = m
+	n.sealer.others = m
+	m.mesh, err = peers.Start(peers.Config{
+		ID: c.ID, Host: n.Keys.Host, CA: ca, Allowed: m.allowed, Resolve: m.resolve,
+		Listeners: []net.Listener{listener}, Log: n.options.Log,
+	})
+	if err != nil {
+		return errors.Join(fmt.Errorf("replicas: %w", err), listener.Close())
+	}
+	bind, advertise := netip.MustParseAddrPort(c.Gossip), netip.MustParseAddrPort(c.reachedGossip())
+	m.gossip, err = gossip.Start(gossip.Config{
+		ID: c.ID, Host: n.Keys.Host, Circle: string(n.Keys.CircleID()), Seed: n.Keys.Circle.Seed(),
+		Bind: bind, Advertise: advertise, Addrs: []string{c.reached()}, Allowed: m.allowed, Seeds: m.seeds,
+		Log: n.options.Log,
+	})
+	if err != nil {
+		return fmt.Errorf("replicas: listen for gossip on %s: %w", c.Gossip, err)
+	}
+	return nil
+}
+
+func (m *company) close() error {
+	if m == nil {
+		return nil
+	}
+	var errs []error
+	if m.gossip != nil {
+		errs = append(errs, m.gossip.Close())
+	}
+	if m.mesh != nil {
+		errs = append(errs, m.mesh.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// allowed says who may speak with this replica. Before the circle's list has reached a newcomer, whoever has
+// the circle's certificate may.
+func (m *company) allowed(id string, host ed25519.PublicKey) bool {
+	all := *m.known.Load()
+	return len(all) == 0 || slices.ContainsFunc(all, func(p replicas.Replica) bool {
+		return p.ID == id && p.Status != replicas.Removed && host.Equal(ed25519.PublicKey(p.Host))
+	})
+}
+
+func (m *company) resolve(id string) []string {
+	addrs := m.gossip.Addrs(id)
+	for _, p := range *m.known.Load() {
+		if p.ID == id {
+			addrs = append(addrs, p.Addrs...)
+		}
+	}
+	return addrs
+}
+
+func (m *company) seeds() []string {
+	var seeds []string
+	for _, p := range m.others() {
+		if p.Gossip != "" {
+			seeds = append(seeds, p.Gossip)
+		}
+	}
+	return seeds
+}
+
+// others lists the replicas there are, without this one.
+func (m *company) others() []replicas.Replica {
+	var all []replicas.Replica
+	for _, p := range *m.known.Load() {
+		if p.ID != m.id && p.Status != replicas.Removed {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// joinIn lets the replica speak with the others.
+func (m *company) joinIn(c *replica.Config) {
+	if m == nil {
+		return
+	}
+	listener, dial := m.mesh.Raft()
+	c.ID, c.Several, c.Transport = m.id, true, replica.NewTransport(listener, dial, m.log)
+	c.AskIndex, c.AskTerm, c.Forward = m.askIndex, m.askTerm, m.forward
+}
+
+// run follows the circle's list of replicas until ctx ends.
+func (m *company) run(ctx context.Context) {
+	tick := time.NewTicker(companyEvery)
+	defer tick.Stop()
+	for {
+		if err := m.look(); err != nil {
+			return // the replica has stopped; so will this node
+		}
+		if m.node.leads() {
+			if err := m.carryOut(ctx); err != nil && ctx.Err() == nil {
+				m.log.Warn("the replicas are not yet as the circle decided; trying again", "err", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// look takes in a changed list.
+func (m *company) look() error {
+	var all []replicas.Replica
+	err := m.node.Read(func(r machine.Reader) error {
+		all = replicas.All(r)
+		return nil
+	})
+	if err != nil || len(all) == 0 || reflect.DeepEqual(all, *m.known.Load()) {
+		return err
+	}
+	m.known.Store(&all)
+	m.mesh.Recheck()
+	m.gossip.Recheck()
+	for _, p := range all {
+		if p.ID == m.id && p.Status == replicas.Removed {
+			err := fmt.Errorf("this replica, %q, was removed from its circle by an operator: it may be deleted,"+
+				" or join as a new one in an empty directory", m.id)
+			m.node.fatal(err)
+			return err
+		}
+	}
+	m.node.keepCompany(all)
+	return m.node.makeCard()
+}
+
+// carryOut makes one change that brings raft's servers closer to the circle's list.
+func (m *company) carryOut(ctx context.Context) error {
+	servers := map[string]replica.Server{}
+	for _, s := range m.node.replica.Servers() {
+		servers[s.ID] = s
+	}
+	for _, p := range *m.known.Load() {
+		s, is := servers[p.ID]
+		switch {
+		case is && (p.Status == replicas.Removed || s.Life != p.Life):
+			return m.node.replica.RemoveServer(ctx, p.ID)
+		case is && p.Status == replicas.Voting && !s.Voter:
+			return m.node.replica.SetServer(ctx, replica.Server{ID: p.ID, Life: p.Life, Voter: true})
+		case !is && p.Status != replicas.Removed:
+			return m.node.replica.SetServer(ctx, replica.Server{ID: p.ID, Life: p.Life})
+		case is && p.Status == replicas.Joining && m.hasCaughtUp(ctx, p.ID):
+			return m.node.doAsNode(ctx, "replicas.promote", replicas.Named{ID: p.ID})
+		}
+	}
+	return nil
+}
+
+func (m *company) hasCaughtUp(ctx context.Context, id string) bool {
+	s, err := m.standing(ctx, id)
+	return err == nil && s.Applied > 0 && s.Applied+caughtUp >= m.node.replica.Status().Applied
+}
+
+// register writes down where this replica is reached, if that is not yet known or was long ago.
+func (n *Node) register(ctx context.Context) error {
+	me := replicas.Register{ID: replicas.First, Host: n.Keys.HostPublic()}
+	if c := n.Config.Replica; c != nil {
+		me.ID, me.Addrs, me.Gossip = c.ID, []string{c.reached()}, c.reachedGossip()
+		me.Letters = n.letters.host.Addrs()
+	}
+	var known replicas.Replica
+	err := n.Read(func(r machine.Reader) error {
+		known, _ = replicas.Find(r, me.ID)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	half := n.started.Add(-hostTerm / 2).UnixMilli()
+	same := slices.Equal(known.Addrs, me.Addrs) && known.Gossip == me.Gossip &&
+		slices.Equal(known.Letters, me.Letters)
+	if same && known.ID == me.ID && known.Said > half {
+		return nil
+	}
+	return n.doAsNode(ctx, "replicas.register", me)
+}
+
+// keepCompany remembers where the other replicas are, for a start at which the circle's list cannot be read.
+func (n *Node) keepCompany(all []replicas.Replica) {
+	raw, err := json.Marshal(all)
+	if err == nil {
+		err = vault.WriteFile(filepath.Join(n.Dir, companyFile), raw, 0o644)
+	}
+	if err != nil { // the next change tries again; a start reads the circle's own list first
+		n.options.Log.Warn("the other replicas' addresses could not be remembered", "err", err)
+	}
+}
+
+// lastCompany is what keepCompany remembered; nothing where that cannot be read.
+func (n *Node) lastCompany() []replicas.Replica {
+	var all []replicas.Replica
+	raw, err := os.ReadFile(filepath.Join(n.Dir, companyFile))
+	if err == nil {
+		err = json.Unmarshal(raw, &all)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		n.options.Log.Warn("the other replicas' addresses cannot be read", "err", err)
+		return nil
+	}
+	return all
+}
