@@ -23,6 +23,8 @@ var libraries = []library{
 	{prefix: "github.com/multiformats/", owners: []string{"federation/p2p"}},
 	{prefix: "github.com/spf13/cobra", owners: []string{"cmd/carecircle"}},
 	{prefix: "github.com/go-webauthn/", owners: []string{"node/auth"}, inEveryTest: true},
+	{prefix: "github.com/prometheus/", owners: []string{"node/metrics", "federation/p2p"}},
+	{prefix: "github.com/coreos/go-systemd/", owners: []string{"cmd/carecircle"}},
 	{prefix: "github.com/evanw/esbuild", owners: []string{"node/web"}},
 	{prefix: "github.com/chromedp/", testOwners: []string{"node/web", "cmd/carecircle"}},
 }
