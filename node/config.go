@@ -182,7 +182,7 @@ func syncDir(dir string) error {
 type Keys struct {
 	Circle ed25519.PrivateKey
 	Host   ed25519.PrivateKey
-	Store  []byte
+	Store  Secret
 }
 
 // ReadKeys reads the keys of a node's directory.

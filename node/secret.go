@@ -1,0 +1,29 @@
+package node
+
+import (
+	"fmt"
+	"log/slog"
+)
+
+const redacted = "(secret)"
+
+// Secret is bytes that no log, error or print shows, however it is asked.
+type Secret []byte
+
+// Format implements fmt.Formatter.
+func (Secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, redacted) }
+
+// LogValue implements slog.LogValuer.
+func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText implements encoding.TextMarshaler: JSON does not show it either.
+func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// Format implements fmt.Formatter.
+func (Keys) Format(f fmt.State, _ rune) { fmt.Fprint(f, redacted) }
+
+// LogValue implements slog.LogValuer.
+func (Keys) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText implements encoding.TextMarshaler: JSON does not show them either.
+func (Keys) MarshalText() ([]byte, error) { return []byte(redacted), nil }
