@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/dgraph-io/badger/v4"
@@ -23,6 +24,8 @@ type StateConfig struct {
 	FlushBytes    int          // changed rows held in memory before they are written: 512 KiB, at most 1 MiB
 	FlushRows     int          // the same in rows: 2000, at most 10,000
 	Fatal         func(error)  // called on any storage error; by default logs one line and exits with 3
+	// Wrote is told of every flush: how many rows, and how long it took. nil: nobody is.
+	Wrote func(rows int, took time.Duration)
 }
 
 // State is a machine.KV on disk. Rows changed since the last flush are in memory; a flush writes them and
@@ -287,6 +290,7 @@ func (s *State) flush() error {
 	if overlay.Len() == 0 && applied == s.flushed.Load() {
 		return nil
 	}
+	began := time.Now()
 	totals, err := s.write(overlay, applied)
 	if errors.Is(err, badger.ErrTxnTooBig) {
 		err = fmt.Errorf("a commit changed too much (%d rows, %d bytes in all), the most is %d rows and"+
@@ -294,6 +298,9 @@ func (s *State) flush() error {
 	}
 	if err != nil {
 		return s.faults.report(fmt.Errorf("state: write changes up to index %d: %w", applied, err))
+	}
+	if s.cfg.Wrote != nil {
+		s.cfg.Wrote(overlay.Len(), time.Since(began))
 	}
 	s.totals = totals
 	s.flushed.Store(applied)
