@@ -39,6 +39,9 @@ type Config struct {
 	HTTP    string   `json:"http"`    // address the pages and the API listen on, such as 127.0.0.1:7001
 	Origin  string   `json:"origin"`  // how people reach it; empty: http://localhost and the port
 	Letters []string `json:"letters"` // multiaddrs that other circles reach, such as /ip4/0.0.0.0/tcp/7101
+	// Metrics is an address of its own for /metrics, /healthz and /readyz, such as 127.0.0.1:7201: whoever
+	// reaches it may read them. Empty: there is none, and /metrics is for the operator's token alone.
+	Metrics string `json:"metrics,omitempty"`
 }
 
 // Check says what is missing or wrong.
@@ -53,6 +56,10 @@ func (c Config) Check() error {
 	if _, _, err := net.SplitHostPort(c.HTTP); err != nil {
 		return fmt.Errorf("config: http %q is not an address with a port, such as 127.0.0.1:7001: %w",
 			c.HTTP, err)
+	}
+	if _, _, err := net.SplitHostPort(c.Metrics); c.Metrics != "" && err != nil {
+		return fmt.Errorf("config: metrics %q is not an address with a port, such as 127.0.0.1:7201: %w",
+			c.Metrics, err)
 	}
 	return nil
 }

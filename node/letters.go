@@ -66,7 +66,7 @@ func (n *Node) openLetters(ctx context.Context) error {
 		return fmt.Errorf("letters: %w", err)
 	}
 	l := &letters{
-		circle: n.replica, keys: n.Keys, log: n.options.Log, done: make(chan answered),
+		circle: n, keys: n.Keys, log: n.options.Log, done: make(chan answered),
 		courier: courier.New(n.Keys.CircleID(), nx, binary.BigEndian.Uint64(nx[:8])),
 	}
 	l.cards = map[letter.CircleID]charter.Card{}

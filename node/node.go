@@ -19,6 +19,7 @@ import (
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
+	"github.com/carecircle/carecircle/node/metrics"
 	"github.com/carecircle/carecircle/node/replica"
 	"github.com/carecircle/carecircle/node/store"
 )
@@ -54,7 +55,7 @@ type Node struct {
 	listen  net.Listener
 	card    []byte
 	started time.Time
-	ready   time.Duration
+	watched watched
 	stop    context.CancelFunc
 	running sync.WaitGroup
 }
@@ -69,9 +70,9 @@ func Open(ctx context.Context, dir string, o Options) (*Node, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the node in %s: %w", dir, err), n.Close())
 	}
-	n.ready = time.Since(n.started)
+	n.watched.ready.Store(int64(time.Since(n.started)))
 	o.Log.Info("ready", "circle", n.Keys.CircleID(), "http", n.Addr(), "after",
-		n.ready.Round(time.Millisecond))
+		n.readyAfter().Round(time.Millisecond))
 	return n, nil
 }
 
@@ -103,6 +104,7 @@ func (n *Node) openCircle(ctx context.Context) error {
 	if n.machine, err = circle.New(); err != nil {
 		return err
 	}
+	n.openMetrics()
 	if err := n.openStores(); err != nil {
 		return err
 	}
@@ -129,6 +131,7 @@ func (n *Node) stateConfig() store.StateConfig {
 	return store.StateConfig{
 		Dir: filepath.Join(n.Dir,
 			stateDir), EncryptionKey: n.Keys.Store, Log: n.options.Log, Fatal: n.options.Fatal,
+		Wrote: n.watched.metrics.Flush,
 	}
 }
 
@@ -137,7 +140,7 @@ func (n *Node) openStores() error {
 	if err != nil {
 		return err
 	}
-	n.state = &stateBox{State: state, config: n.stateConfig()}
+	n.state = &stateBox{State: state, config: n.stateConfig(), metrics: n.watched.metrics}
 	n.log, err = store.OpenLog(store.LogConfig{
 		Dir: filepath.Join(n.Dir,
 			logDir), EncryptionKey: n.Keys.Store, Log: n.options.Log, Fatal: n.options.Fatal,
@@ -152,7 +155,7 @@ func (n *Node) openReplica(ctx context.Context) error {
 	var err error
 	n.replica, err = replica.Open(replica.Config{
 		ID: "one", Dir: filepath.Join(n.Dir, snapshotDir), Machine: n.machine, State: n.state, Log: n.log,
-		Restore: n.state.restore, Logger: n.options.Log, Fatal: n.fatal,
+		Restore: n.state.restore, Logger: n.options.Log, Fatal: n.fatal, Wrote: n.watched.metrics.LogAppend,
 	})
 	if err != nil {
 		return err
@@ -236,7 +239,8 @@ func (n *Node) keepFlushed(ctx context.Context) {
 
 // Close stops the node in order: no new requests, no letters, then the replica and its stores.
 func (n *Node) Close() error {
-	var errs []error
+	n.Drain()
+	errs := []error{n.closeMetrics()}
 	if n.http != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 		defer cancel()
@@ -303,14 +307,16 @@ func (n *Node) Founded() time.Time {
 
 // Do has the circle do a command; see replica.Do.
 func (n *Node) Do(ctx context.Context, c machine.Command) (machine.Outcome, error) {
-	return n.replica.Do(ctx, c)
+	return n.counted(ctx, c)
 }
 
 // View answers a view; see replica.View.
 func (n *Node) View(ctx context.Context, by machine.Caller, name string, set func(query any) error) (any,
 	error,
 ) {
-	return n.replica.View(ctx, by, name, set)
+	answer, err := n.replica.View(ctx, by, name, set)
+	n.watched.metrics.View(name, outcomeOf(nil, err))
+	return answer, err
 }
 
 // Watch returns the events from now on; see replica.Watch.
@@ -325,12 +331,15 @@ func (n *Node) Read(fn func(machine.Reader) error) error { return n.replica.Read
 // stateBox is the state on disk, which a restore replaces as a whole.
 type stateBox struct {
 	*store.State
-	config store.StateConfig
-	mu     sync.Mutex // held while the state is replaced, flushed or closed
+	config  store.StateConfig
+	metrics *metrics.Metrics
+	mu      sync.Mutex // held while the state is replaced, flushed or closed
 }
 
 // Snapshot implements replica.State.
-func (b *stateBox) Snapshot() (replica.Snap, error) { return b.State.Snapshot() }
+func (b *stateBox) Snapshot() (replica.Snap, error) {
+	return timedSnapshot(b.State.Snapshot, b.metrics)
+}
 
 // Flush writes what is in memory to disk.
 func (b *stateBox) Flush() error {
