@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -193,7 +194,12 @@ func TestLettersThatWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	label := `{circle="` + id[:12] + `"}`
-	for tick := time.NewTicker(20 * time.Millisecond); ; <-tick.C { // until the test's own time is up
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for tick := time.NewTicker(20 * time.Millisecond); ; <-tick.C {
+		if ctx.Err() != nil {
+			t.Fatal("no letter waits, or it never gets older")
+		}
 		_, text := get(t, "http://"+n.Addr()+"/metrics", operatorOf(t, dir))
 		if !strings.Contains(text, "carecircle_link_waiting_letters"+label+" 1\n") {
 			continue
