@@ -32,8 +32,10 @@ help: ## list the targets
 # --- What the machine must have ----------------------------------------------------------------------------
 
 # Program and the Debian package it comes in: a browser for the page tests, two accounting programs that
-# check our books with eyes of their own, a C compiler for the race detector.
-NEEDS := chromium:chromium hledger:hledger bean-check:beancount gcc:gcc
+# check our books with eyes of their own, a C compiler for the race detector, Prometheus' and systemd's own
+# checks of what deploy holds.
+NEEDS := chromium:chromium hledger:hledger bean-check:beancount gcc:gcc promtool:prometheus \
+	systemd-analyze:systemd
 
 .PHONY: deps
 deps: ## install what the tests need and the machine lacks (Debian, as root)

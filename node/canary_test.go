@@ -31,18 +31,6 @@ import (
 // phrase is what must never be found outside a view's answer.
 const phrase = "Xylophone-Marmalade"
 
-// logged collects what a node logs.
-type logged struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
 // canary is a node with one person of whom everything there is to say holds the phrase.
 type canary struct {
 	t           *testing.T
@@ -185,7 +173,7 @@ func (c *canary) places() []string {
 			}
 		}
 	}
-	look("log lines", c.log.b.Bytes())
+	look("log lines", []byte(c.log.String()))
 	for _, out := range c.outcomes {
 		raw, err := json.Marshal(out.Result)
 		if err != nil {
@@ -232,7 +220,7 @@ func storeKey(t *testing.T, dir string, m vault.Master) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return keys.Store
+	return keys.Store[:]
 }
 
 // rows looks at every row of the stopped node's state, decrypted: tables, journal, answers, events.

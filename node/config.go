@@ -47,6 +47,9 @@ type Config struct {
 	Replica *ReplicaConfig `json:"replica,omitempty"`
 	// MasterKeyFile holds the master key where the node's keys are sealed with one; empty: given at start.
 	MasterKeyFile string `json:"masterKeyFile,omitempty"`
+	// Metrics is an address of its own for /metrics, /healthz and /readyz, such as 127.0.0.1:7201: whoever
+	// reaches it may read them. Empty: there is none, and /metrics is for the operator's token alone.
+	Metrics string `json:"metrics,omitempty"`
 }
 
 // Check says what is missing or wrong.
@@ -66,6 +69,10 @@ func (c Config) Check() error {
 		if err := c.Replica.Check(); err != nil {
 			return err
 		}
+	}
+	if _, _, err := net.SplitHostPort(c.Metrics); c.Metrics != "" && err != nil {
+		return fmt.Errorf("config: metrics %q is not an address with a port, such as 127.0.0.1:7201: %w",
+			c.Metrics, err)
 	}
 	if c.Backup != nil {
 		return c.Backup.Check()
@@ -202,7 +209,7 @@ func RotateKeys(dir string, from, to vault.Master) error { return vault.Rotate(d
 type Keys struct {
 	Circle ed25519.PrivateKey
 	Host   ed25519.PrivateKey
-	Store  []byte
+	Store  vault.Secret
 }
 
 // ReadKeys reads a node's keys.
@@ -216,7 +223,7 @@ func ReadKeys(files *vault.Files) (Keys, error) {
 		seeds[i] = seed
 	}
 	return Keys{
-		Circle: ed25519.NewKeyFromSeed(seeds[0]), Host: ed25519.NewKeyFromSeed(seeds[1]), Store: seeds[2],
+		Circle: ed25519.NewKeyFromSeed(seeds[0]), Host: ed25519.NewKeyFromSeed(seeds[1]), Store: vault.Secret(seeds[2]),
 	}, nil
 }
 

@@ -42,7 +42,7 @@ func (n *Node) Do(ctx context.Context, c machine.Command) (machine.Outcome, erro
 	if err != nil {
 		return machine.Outcome{}, err
 	}
-	out, err := n.replica.Do(ctx, sealed)
+	out, err := n.counted(ctx, sealed)
 	if err != nil {
 		return out, err
 	}
@@ -89,6 +89,7 @@ func (n *Node) View(ctx context.Context, by machine.Caller, name string, set fun
 		return nil, err
 	}
 	got, err := n.replica.View(ctx, by, name, set)
+	n.watched.metrics.View(name, outcomeOf(nil, err))
 	if e, ok := got.(member.Erasures); ok && err == nil {
 		for i := range e.Erased {
 			for _, c := range n.copies() {

@@ -15,26 +15,11 @@ import (
 	"github.com/carecircle/carecircle/federation/charter"
 	"github.com/carecircle/carecircle/node/api"
 	"github.com/carecircle/carecircle/node/auth"
-	"github.com/carecircle/carecircle/node/backup"
 	"github.com/carecircle/carecircle/node/export"
-	"github.com/carecircle/carecircle/node/replica"
 	"github.com/carecircle/carecircle/node/web"
 )
 
 func exit(code int) { os.Exit(code) }
-
-// Status is how the node does, as carecircle status and /api/v1/status show it. Whoever asks learns nothing
-// about people.
-type Status struct {
-	Circle      string         `json:"circle"`
-	Name        string         `json:"name"`
-	Version     string         `json:"version"`
-	ReadyMillis int64          `json:"readyMillis"` // from start to ready
-	Replica     replica.Status `json:"replica"`
-	Links       []Link         `json:"links"`
-	Backup      *backup.Status `json:"backup,omitempty"` // absent: the config asks for none
-	KeysSealed  bool           `json:"keysSealed"`       // under a master key
-}
 
 // Link is how letters to one other circle go.
 type Link struct {
@@ -59,16 +44,6 @@ func (n *Node) Links() []Link {
 	return out
 }
 
-// Status returns how the node does.
-func (n *Node) Status() Status {
-	return Status{
-		Circle: string(n.Keys.CircleID()), Name: n.Config.Name, Version: n.options.Version,
-		ReadyMillis: n.ready.Milliseconds(), Replica: n.replica.Status(), Links: n.Links(),
-		Backup:     n.BackupStatus(),
-		KeysSealed: n.files.Sealed(),
-	}
-}
-
 func (n *Node) openHTTP() error {
 	token, err := OperatorToken(n.Dir)
 	if err != nil {
@@ -76,7 +51,7 @@ func (n *Node) openHTTP() error {
 	}
 	gate, err := auth.New(auth.Config{
 		Circle: n, Origin: n.Config.origin(), Name: n.Config.Name, OperatorToken: auth.HashToken(token),
-		Log: n.options.Log,
+		Log: n.options.Log, Failed: n.watched.metrics.SignInFailed,
 	})
 	if err != nil {
 		return err
@@ -107,7 +82,7 @@ func (n *Node) openHTTP() error {
 		return fmt.Errorf("listen on %s; is another node running there? %w", n.Config.HTTP, err)
 	}
 	n.http = &http.Server{
-		Handler:           gate.Identify(gate.Protect(mux)),
+		Handler:           n.observed(mux, gate.Identify(gate.Protect(mux))),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       60 * time.Second,
 		WriteTimeout:      60 * time.Second,
@@ -115,6 +90,9 @@ func (n *Node) openHTTP() error {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(n.options.Log.Handler(), slog.LevelWarn),
 		BaseContext:       func(net.Listener) context.Context { return context.Background() },
+	}
+	if err := n.serveMetrics(); err != nil {
+		return err
 	}
 	n.http.RegisterOnShutdown(n.stop)
 	n.running.Go(func() {
@@ -137,13 +115,11 @@ func (n *Node) webLinks() []web.Link {
 
 // ownRoutes are the node's own addresses: what is neither a command nor a view of the circle.
 func (n *Node) ownRoutes(mux *http.ServeMux) {
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := n.replica.Status().Err; err != nil {
-			http.Error(w, "stopped", http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ok") //nolint:errcheck // the client is gone
-	})
+	n.healthRoutes(mux)
+	mux.HandleFunc("GET /metrics", n.operatorOnly(func(w http.ResponseWriter, r *http.Request) error {
+		n.watched.metrics.Handler().ServeHTTP(w, r)
+		return nil
+	}))
 	mux.HandleFunc("GET /api/v1/card", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		fmt.Fprintln(w, n.CardText()) //nolint:errcheck // the client is gone

@@ -69,7 +69,8 @@ func (n *Node) openLetters(ctx context.Context) error {
 		return fmt.Errorf("letters: %w", err)
 	}
 	l := &letters{
-		circle: n.replica, leads: n.leads, sealer: n.sealer, keys: n.Keys, log: n.options.Log, done: make(chan answered),
+		circle: n, leads: n.leads, sealer: n.sealer, keys: n.Keys, log: n.options.Log,
+		done:    make(chan answered),
 		courier: courier.New(n.Keys.CircleID(), nx, binary.BigEndian.Uint64(nx[:8])),
 	}
 	l.cards = map[letter.CircleID]charter.Card{}

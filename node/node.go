@@ -22,6 +22,7 @@ import (
 	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/circle/replicas"
 	"github.com/carecircle/carecircle/node/backup"
+	"github.com/carecircle/carecircle/node/metrics"
 	"github.com/carecircle/carecircle/node/replica"
 	"github.com/carecircle/carecircle/node/store"
 	"github.com/carecircle/carecircle/node/vault"
@@ -68,7 +69,7 @@ type Node struct {
 	card    atomic.Pointer[[]byte]
 	backups *backup.Keeper // nil: the config asks for none
 	started time.Time
-	ready   time.Duration
+	watched watched
 	stop    context.CancelFunc
 	running sync.WaitGroup
 }
@@ -83,9 +84,9 @@ func Open(ctx context.Context, dir string, o Options) (*Node, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the node in %s: %w", dir, err), n.Close())
 	}
-	n.ready = time.Since(n.started)
+	n.watched.ready.Store(int64(time.Since(n.started)))
 	o.Log.Info("ready", "circle", n.Keys.CircleID(), "http", n.Addr(), "after",
-		n.ready.Round(time.Millisecond))
+		n.readyAfter().Round(time.Millisecond))
 	return n, nil
 }
 
@@ -120,6 +121,7 @@ func (n *Node) openCircle(ctx context.Context) error {
 	if n.machine, err = circle.New(); err != nil {
 		return err
 	}
+	n.openMetrics()
 	if err := n.openVault(); err != nil {
 		return err
 	}
@@ -163,7 +165,8 @@ func (n *Node) open(ctx context.Context) error {
 func (n *Node) stateConfig() store.StateConfig {
 	return store.StateConfig{
 		Dir: filepath.Join(n.Dir,
-			stateDir), EncryptionKey: n.Keys.Store, Log: n.options.Log, Fatal: n.fatal,
+			stateDir), EncryptionKey: n.Keys.Store[:], Log: n.options.Log, Fatal: n.fatal,
+		Wrote: n.watched.metrics.Flush,
 	}
 }
 
@@ -175,10 +178,10 @@ func (n *Node) openStores() error {
 	if err != nil {
 		return err
 	}
-	n.state = &stateBox{State: state, config: n.stateConfig()}
+	n.state = &stateBox{State: state, config: n.stateConfig(), metrics: n.watched.metrics}
 	n.log, err = store.OpenLog(store.LogConfig{
 		Dir: filepath.Join(n.Dir,
-			logDir), EncryptionKey: n.Keys.Store, Log: n.options.Log, Fatal: n.fatal,
+			logDir), EncryptionKey: n.Keys.Store[:], Log: n.options.Log, Fatal: n.fatal,
 	})
 	if err != nil {
 		return err
@@ -190,6 +193,7 @@ func (n *Node) openReplica(ctx context.Context) error {
 	cfg := replica.Config{
 		ID: replicas.First, Dir: filepath.Join(n.Dir, snapshotDir), Machine: n.machine, State: n.state,
 		Log: n.log, Restore: n.state.restore, Logger: n.options.Log, Fatal: n.fatal,
+		Wrote: n.watched.metrics.LogAppend,
 	}
 	n.company.joinIn(&cfg)
 	var err error
@@ -282,7 +286,8 @@ func (n *Node) keepFlushed(ctx context.Context) {
 
 // Close stops the node in order: no new requests, no letters, then the replica and its stores.
 func (n *Node) Close() error {
-	var errs []error
+	n.Drain()
+	errs := []error{n.closeMetrics()}
 	if n.http != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 		defer cancel()
@@ -371,12 +376,15 @@ func (n *Node) Read(fn func(machine.Reader) error) error { return n.replica.Read
 // stateBox is the state on disk, which a restore replaces as a whole.
 type stateBox struct {
 	*store.State
-	config store.StateConfig
-	mu     sync.Mutex // held while the state is replaced, flushed or closed
+	config  store.StateConfig
+	metrics *metrics.Metrics
+	mu      sync.Mutex // held while the state is replaced, flushed or closed
 }
 
 // Snapshot implements replica.State.
-func (b *stateBox) Snapshot() (replica.Snap, error) { return b.State.Snapshot() }
+func (b *stateBox) Snapshot() (replica.Snap, error) {
+	return timedSnapshot(b.State.Snapshot, b.metrics)
+}
 
 // Flush writes what is in memory to disk.
 func (b *stateBox) Flush() error {

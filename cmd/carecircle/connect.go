@@ -149,28 +149,6 @@ func viewCommand() *cobra.Command {
 	return c
 }
 
-func statusCommand() *cobra.Command {
-	var n connection
-	var output string
-	c := &cobra.Command{
-		Use: "status", Short: "Show how a node does", Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			client, err := n.client()
-			if err != nil {
-				return err
-			}
-			var status json.RawMessage
-			if err := client.Call(c.Context(), "GET", "/api/v1/status", nil, &status); err != nil {
-				return err
-			}
-			return show(c.OutOrStdout(), output, status)
-		},
-	}
-	n.flags(c)
-	outputFlag(c, &output)
-	return c
-}
-
 // kindsTopic is "carecircle help kinds": every command and view, from the rules themselves.
 func kindsTopic() *cobra.Command {
 	topic := &cobra.Command{Use: "kinds", Short: "The list of commands and views", Args: noArgs}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -14,6 +15,7 @@ import (
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/circle/replicas"
+	"github.com/carecircle/carecircle/federation/p2p"
 	"github.com/carecircle/carecircle/node"
 	"github.com/carecircle/carecircle/node/api"
 	"github.com/carecircle/carecircle/node/auth"
@@ -57,6 +59,8 @@ func initCommand() *cobra.Command {
 	f.StringVar(&cfg.Aim, "aim", "", "what it is for")
 	f.StringVar(&cfg.Founder, "founder", "", "name of the first person, who invites the others")
 	f.StringVar(&cfg.HTTP, "http", "127.0.0.1:7001", "address for pages and API")
+	f.StringVar(&cfg.Metrics, "metrics", "", "an address of its own for /metrics, /healthz and /readyz,"+
+		" open to whoever reaches it, such as 127.0.0.1:7201; empty: none")
 	f.StringVar(&cfg.Origin, "origin", "", "how people reach the pages; empty: http://localhost and the port")
 	f.StringSliceVar(&cfg.Letters, "letters", []string{"/ip4/127.0.0.1/tcp/7101"},
 		"addresses for letters from other circles")
@@ -106,6 +110,12 @@ func serveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			slog.SetDefault(log) // for libraries that write to the standard logger
+			p2p.LogTo(log.Handler())
+			systemd, err := newService(log)
+			if err != nil {
+				return err
+			}
 			n, err := node.Open(c.Context(), dir, node.Options{
 				Log: log, Version: version, Master: master.source(c),
 			})
@@ -116,8 +126,8 @@ func serveCommand() *cobra.Command {
 				return errors.Join(err, n.Close())
 			}
 			debug.FreeOSMemory() // starting reads the whole log; serving needs little of that memory again
-			<-c.Context().Done()
-			return n.Close()
+			err = systemd.attend(c.Context(), n)
+			return errors.Join(err, n.Stop(context.WithoutCancel(c.Context())))
 		},
 	}
 	c.Flags().StringVar(&dir, "data", os.Getenv("CARECIRCLE_DATA"), "the node's directory [CARECIRCLE_DATA]")

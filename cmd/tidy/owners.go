@@ -26,6 +26,8 @@ var libraries = []library{
 	{prefix: "github.com/go-webauthn/", owners: []string{"node/auth"}, inEveryTest: true},
 	{prefix: "golang.org/x/crypto/argon2", owners: []string{"node/vault"}},
 	{prefix: "golang.org/x/term", owners: []string{"cmd/carecircle"}},
+	{prefix: "github.com/prometheus/", owners: []string{"node/metrics", "federation/p2p"}},
+	{prefix: "github.com/coreos/go-systemd/", owners: []string{"cmd/carecircle"}},
 	{prefix: "github.com/evanw/esbuild", owners: []string{"node/web"}},
 	{prefix: "github.com/chromedp/", testOwners: []string{"node/web", "cmd/carecircle"}},
 }

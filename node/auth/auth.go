@@ -55,6 +55,7 @@ type Config struct {
 	OperatorToken machine.Hash     // HashToken of the operator's token; zero: nobody signs in as operator
 	Now           func() time.Time // nil: time.Now
 	Log           *slog.Logger     // nil: nothing is logged. It is never given tokens or names
+	Failed        func()           // called for every sign-in that does not succeed; nil: nothing is
 }
 
 // Gate signs people in and says who is asking. It may be used by many goroutines at once.
@@ -63,6 +64,7 @@ type Gate struct {
 	operator machine.Hash
 	now      func() time.Time
 	log      *slog.Logger
+	failed   func()
 	secure   bool   // cookies travel over https only
 	port     string // "-7001": of an http origin that names one
 
@@ -101,8 +103,11 @@ func New(cfg Config) (*Gate, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Failed == nil {
+		cfg.Failed = func() {}
+	}
 	g := &Gate{
-		circle: cfg.Circle, operator: cfg.OperatorToken, now: cfg.Now, log: cfg.Log,
+		circle: cfg.Circle, operator: cfg.OperatorToken, now: cfg.Now, log: cfg.Log, failed: cfg.Failed,
 		secure:     origin.Scheme == "https",
 		port:       portOf(origin),
 		strangers:  newLimiter(strangerPerSecond, strangerBurst),

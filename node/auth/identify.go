@@ -62,6 +62,7 @@ func (g *Gate) identify(w http.ResponseWriter, r *http.Request) (caller machine.
 		caller.OnBehalfOf, err = actedFor(w, r, caller.Actor)
 		return caller, err == nil, err
 	case bearer:
+		g.failed()
 		if err := g.attempts.take("bearer "+clientFrom(r.Context()), g.now()); err != nil {
 			return caller, false, err
 		}

@@ -191,7 +191,8 @@ func (g *Gate) beginSignIn(w http.ResponseWriter, r *http.Request) (any, error) 
 	return asked, g.keep(w, ceremony{data: *data})
 }
 
-func (g *Gate) finishSignIn(w http.ResponseWriter, r *http.Request) (any, error) {
+func (g *Gate) finishSignIn(w http.ResponseWriter, r *http.Request) (answer any, err error) {
+	defer func() { g.tried(err) }()
 	raw, err := readBody(w, r)
 	if err != nil {
 		return nil, err

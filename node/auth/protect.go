@@ -74,6 +74,13 @@ func (g *Gate) attempt(ctx context.Context) error {
 	return g.attempts.take(client, g.now())
 }
 
+// tried counts a sign-in that has failed.
+func (g *Gate) tried(err error) {
+	if err != nil {
+		g.failed()
+	}
+}
+
 // limiter keeps a token bucket per key, for the keys used last.
 type limiter struct {
 	perSecond rate.Limit

@@ -17,6 +17,7 @@ const cookieName = "carecircle"
 func (g *Gate) Enter(ctx context.Context, linkSecret string) (
 	token, person string, until time.Time, err error,
 ) {
+	defer func() { g.tried(err) }()
 	if err := g.attempt(ctx); err != nil {
 		return "", "", until, err
 	}

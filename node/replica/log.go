@@ -17,6 +17,7 @@ import (
 type timedStore struct {
 	Store
 	fail  func(error)
+	wrote func(entries int, took time.Duration) // nil: nobody is told
 	born  time.Time
 	since atomic.Int64 // nanoseconds after born at which a write began, plus 1; 0: none is under way
 }
@@ -26,9 +27,14 @@ func (s *timedStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Lo
 
 // StoreLogs implements raft.LogStore.
 func (s *timedStore) StoreLogs(logs []*raft.Log) error {
-	s.since.Store(int64(time.Since(s.born)) + 1)
+	began := time.Now()
+	s.since.Store(int64(began.Sub(s.born)) + 1)
 	defer s.since.Store(0)
-	return s.check("write the log", s.Store.StoreLogs(logs))
+	err := s.check("write the log", s.Store.StoreLogs(logs))
+	if err == nil && s.wrote != nil {
+		s.wrote(len(logs), time.Since(began))
+	}
+	return err
 }
 
 // DeleteRange implements raft.LogStore.

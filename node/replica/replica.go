@@ -101,8 +101,10 @@ type Config struct {
 	// Forward hands a command to the replica that leads, named by its id; nil: Do returns ErrNotLeader. It
 	// returns ErrNotLeader only if nothing was proposed there.
 	Forward func(ctx context.Context, leader string, c machine.Command) (machine.Outcome, error)
-	Now     func() time.Time // nil: time.Now
-	Logger  *slog.Logger     // nil: silent
+	// Wrote is told of every write of entries to the log, and how long it took; nil: nobody is.
+	Wrote  func(entries int, took time.Duration)
+	Now    func() time.Time // nil: time.Now
+	Logger *slog.Logger     // nil: silent
 	// Fatal is called once, when this replica must not go on: the process should end. It must not wait
 	// for the replica; Close may be called after it has returned.
 	Fatal func(error)
@@ -153,7 +155,7 @@ func Open(cfg Config) (*Replica, error) {
 	r.waiting.init()
 	r.pulse.init()
 	r.proposer.init(r.handToRaft)
-	r.disk = &timedStore{Store: cfg.Log, fail: r.fail, born: time.Now()}
+	r.disk = &timedStore{Store: cfg.Log, fail: r.fail, wrote: cfg.Wrote, born: time.Now()}
 	if r.snaps, err = cfg.snapshots(); err != nil {
 		return nil, fmt.Errorf("open replica %s: %w", cfg.ID, err)
 	}

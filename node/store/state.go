@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/dgraph-io/badger/v4"
@@ -23,6 +24,8 @@ type StateConfig struct {
 	FlushBytes    int          // changed rows held in memory before they are written: 512 KiB, at most 1 MiB
 	FlushRows     int          // the same in rows: 2000, at most 10,000
 	Fatal         func(error)  // called on any storage error; by default logs one line and exits with 3
+	// Wrote is told of every flush: how many rows, and how long it took. nil: nobody is.
+	Wrote func(rows int, took time.Duration)
 }
 
 // State is a machine.KV on disk. Rows changed since the last flush are in memory; a flush writes them and
