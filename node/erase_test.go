@@ -304,6 +304,56 @@ func (c *canary) erasure(done bool) {
 	}
 }
 
+// TestEraseOfMany carries more keys over than fit one command.
+func TestEraseOfMany(t *testing.T) {
+	c := &canary{t: t, dir: makeNode(t)}
+	c.start()
+	c.zoe = c.join("Zoe")
+	h := c.grabAny()
+	key := vault.NewSecret()
+	for i := range member.MaxKeysAtOnce + 1 {
+		k := vault.Wrap(h, fmt.Sprint("p", i), key)
+		c.must(machine.ActorNode, "member.key", member.AddKey{
+			Person: k.Person, Version: k.Version, Wrapped: k.Wrapped,
+		})
+	}
+	c.must(c.zoe, "member.erase", member.Erase{Person: c.zoe})
+	err := c.n.Read(func(r machine.Reader) error {
+		if n := len(member.KeysUnder(r, 2)); n != 0 {
+			t.Errorf("%d people's keys are still under the old one", n)
+		}
+		for i := range member.MaxKeysAtOnce + 1 {
+			k, _ := member.KeyOf(r, fmt.Sprint("p", i))
+			if got, err := c.n.Vault().Unwrap(k); err != nil || got != key || k.Version != 2 {
+				return fmt.Errorf("person %d of version %d: %w", i, k.Version, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if _, ok := c.n.Vault().Export(1, h.Mark()); ok {
+		t.Error("the old key of the vault is still there")
+	}
+	c.stop()
+}
+
+// grabAny returns the vault's key in use.
+func (c *canary) grabAny() vault.Entry {
+	c.t.Helper()
+	var e vault.Entry
+	err := c.n.Read(func(r machine.Reader) error {
+		now, _ := member.TheVault(r)
+		e, _ = c.n.Vault().Export(now.Version, now.Mark)
+		return nil
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return e
+}
+
 // TestLooks refuses a look without a reason, writes one down before it answers, and tells the person.
 func TestLooks(t *testing.T) {
 	c := newCanary(t)

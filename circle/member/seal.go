@@ -8,7 +8,7 @@ import (
 )
 
 // MaxKeysAtOnce bounds the keys one member.vault carries, so that it fits one command.
-const MaxKeysAtOnce = 2000
+const MaxKeysAtOnce = 1500
 
 const maxWrappedBytes = 128
 

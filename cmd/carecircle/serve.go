@@ -129,7 +129,7 @@ func greet(c *cobra.Command, n *node.Node) error {
 	var joined bool
 	err := n.Read(func(r machine.Reader) error {
 		p, ok := member.Find(r, founder)
-		joined = !ok || p.Status == member.Active
+		joined = !ok || p.Status != member.Invited
 		return nil
 	})
 	if err != nil || joined {
@@ -139,7 +139,11 @@ func greet(c *cobra.Command, n *node.Node) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "First sign-in of %s, once, within 7 days: %s\n", n.Config.Founder, link)
+	name := n.Config.Founder
+	if name == "" {
+		name = "the first person"
+	}
+	_, err = fmt.Fprintf(w, "First sign-in of %s, once, within 7 days: %s\n", name, link)
 	return err
 }
 

@@ -369,3 +369,20 @@ func TestSealedFilesAreBound(t *testing.T) {
 		t.Errorf("without master.json: %v", err)
 	}
 }
+
+func BenchmarkSealNote(b *testing.B) {
+	key, note := NewSecret(), bytes.Repeat([]byte("tea "), 50)
+	for b.Loop() {
+		SealText(key, "norah", machine.ID{1}, "note", note)
+	}
+}
+
+func BenchmarkOpenNote(b *testing.B) {
+	key := NewSecret()
+	p := SealText(key, "norah", machine.ID{1}, "note", bytes.Repeat([]byte("tea "), 50))
+	for b.Loop() {
+		if _, err := OpenText(key, p); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
