@@ -211,7 +211,7 @@ func TestErase(t *testing.T) {
 	c.must(c.friend, "member.choose", member.Choose{Name: machine.Text("", "Ben"), Seen: true})
 	h := c.grab()
 	done := c.must(c.zoe, "member.erase", member.Erase{Person: c.zoe}).Result.(member.Erased)
-	if done.Person != c.zoe || len(done.Copies) != 0 || c.vaultVersion() != 2 {
+	if done.Person != c.zoe || len(done.Copies) != 0 || done.InClear || c.vaultVersion() != 2 {
 		t.Errorf("erased %+v; the vault stands at %d", done, c.vaultVersion())
 	}
 	if h.wrapped = c.wrappedInLog(); len(h.wrapped) != 1 {
