@@ -277,6 +277,12 @@ func TestEraseResumes(t *testing.T) {
 	if len(rest.held) != 2 || rest.held[1].Version != 2 {
 		t.Errorf("the others hold %+v", rest.held)
 	}
+	if err := c.n.Vault().Import(h.vaultKey); err != nil { // as where a crash came before it was destroyed
+		t.Fatal(err)
+	}
+	if err := c.n.TendVault(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	h.wrapped = c.wrappedInLog()
 	c.stop()
 	c.nothingLeft(h)

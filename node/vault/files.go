@@ -69,13 +69,8 @@ func (f *Files) encode(name string, clear []byte) []byte {
 	return append([]byte(magic), base64.StdEncoding.EncodeToString(bin)+"\n"...)
 }
 
-// Write writes a secret file, whole or not at all.
-func (f *Files) Write(name string, clear []byte) error {
-	return WriteFile(f.path(name), f.encode(name, clear), 0o600)
-}
-
-// Replace is Write for a file whose old content must not be left behind: it is overwritten on its way out. A
-// crash leaves the old or the new; finishReplace clears up.
+// Replace writes a secret file. What it held before must not be left behind: it is overwritten on its way
+// out. A crash leaves the old or the new; finishReplace clears up.
 func (f *Files) Replace(name string, clear []byte) error {
 	path := f.path(name)
 	if err := writeSynced(path+".new", f.encode(name, clear), 0o600); err != nil {
