@@ -93,13 +93,17 @@ func Init(dir string, c Config) error {
 	if err := writeSecret(filepath.Join(dir, operatorFile), 24); err != nil {
 		return fmt.Errorf("init: %w", err)
 	}
-	return c.write(dir) // last: a directory with a config is whole
+	if err := writeConfig(dir, c); err != nil {
+		return fmt.Errorf("init: %w", err)
+	}
+	return nil
 }
 
-func (c Config) write(dir string) error {
+// writeConfig comes last: a directory with a config is whole.
+func writeConfig(dir string, c Config) error {
 	raw, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {
-		return fmt.Errorf("write config: %w", err)
+		return err
 	}
 	return vault.WriteFile(filepath.Join(dir, configFile), append(raw, '\n'), 0o644)
 }

@@ -243,12 +243,11 @@ func (n *Node) foundIfNew(ctx context.Context) error {
 // forgetFounder takes the founder's name out of the config: the circle has it now, sealed, and may be asked
 // to erase it.
 func (n *Node) forgetFounder() error {
-	c := n.Config
-	if c.Founder == "" {
+	if n.Config.Founder == "" {
 		return nil
 	}
-	c.Founder = ""
-	return c.write(n.Dir)
+	n.Config.Founder = ""
+	return writeConfig(n.Dir, n.Config)
 }
 
 // keepFlushed writes what the quiet hours left in memory; a storage error ends the process inside.

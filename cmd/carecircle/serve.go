@@ -127,9 +127,12 @@ func greet(c *cobra.Command, n *node.Node) error {
 	}
 	founder := n.Founder()
 	var joined bool
+	var name string
 	err := n.Read(func(r machine.Reader) error {
 		p, ok := member.Find(r, founder)
 		joined = !ok || p.Status != member.Invited
+		by := machine.Caller{Actor: machine.ActorOperator}
+		name = member.NameFor(n.Machine().Opened(machine.Read{Reader: r, Caller: by}), founder)
 		return nil
 	})
 	if err != nil || joined {
@@ -138,10 +141,6 @@ func greet(c *cobra.Command, n *node.Node) error {
 	link, err := makeLink(c.Context(), n, founder)
 	if err != nil {
 		return err
-	}
-	name := n.Config.Founder
-	if name == "" {
-		name = "the first person"
 	}
 	_, err = fmt.Fprintf(w, "First sign-in of %s, once, within 7 days: %s\n", name, link)
 	return err
