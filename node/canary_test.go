@@ -20,6 +20,7 @@ import (
 	"github.com/fxamacker/cbor/v2"
 
 	"github.com/carecircle/carecircle/circle/coin"
+	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/node"
@@ -146,6 +147,34 @@ func (c *canary) fill() {
 		Person: c.zoe, ID: []byte("id of the passkey"), Name: say("device"), Stored: say("stored"),
 	})
 	c.look(phrase + " reason")
+}
+
+// overHTTP says the phrase to the API: in a command, in one that is refused, and in no command at all.
+func (c *canary) overHTTP() {
+	c.t.Helper()
+	token, err := node.OperatorToken(c.dir)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	client := api.NewClient("http://"+c.n.Addr(), token)
+	invite := func(name string) error {
+		_, err := client.Do(c.t.Context(), "", "", "member.invite", member.Invite{
+			Name: machine.Text("", name), Link: hash(name), Until: time.Now().Add(time.Hour).UnixMilli(),
+		}, nil)
+		return err
+	}
+	if err := invite(phrase + " over HTTP"); err != nil {
+		c.t.Fatal(err)
+	}
+	for _, name := range []string{phrase + " over HTTP", phrase + strings.Repeat("x", 50)} {
+		if err := invite(name); err == nil {
+			c.t.Errorf("%q was taken", name)
+		}
+	}
+	_, err = client.Do(c.t.Context(), "", "", phrase, map[string]string{phrase: phrase}, nil)
+	if err == nil {
+		c.t.Error("the phrase is a command")
+	}
 }
 
 // look has the friend read all that is kept about Zoe, for a reason.
@@ -288,6 +317,7 @@ func dataOf[E any](t *testing.T, get func(uint64, *E) error, index uint64) []byt
 // TestCanary types a phrase wherever people can type, and finds it nowhere but in the answers of views.
 func TestCanary(t *testing.T) {
 	c := newCanary(t)
+	c.overHTTP()
 	told := fmt.Sprint(c.look(phrase + " reason"))
 	for _, what := range []string{
 		"name", "note", "poem", "alt", "why undone", "why stopped", "evidence", "device", "reason",
@@ -352,4 +382,81 @@ func TestRetryOfSealed(t *testing.T) {
 		t.Errorf("other words under the same id: %+v", out)
 	}
 	c.stop()
+}
+
+// TestNoKeyForTheRefused: who may not do a command does not get keys made with it.
+func TestNoKeyForTheRefused(t *testing.T) {
+	c := newCanary(t)
+	position := func() (p uint64) {
+		err := c.n.Read(func(r machine.Reader) error {
+			p = machine.ReadMeta(r).Position
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	before := position()
+	_, out := c.try(c.zoe, "member.invite", member.Invite{
+		Name: machine.Text("", "Nobody"), Link: hash("nobody"), Until: time.Now().Add(time.Hour).UnixMilli(),
+	})
+	if out.Refusal == nil || out.Refusal.Code != "hat_missing" || position() != before {
+		t.Errorf("%+v; the log went from %d to %d", out.Refusal, before, position())
+	}
+	c.stop()
+}
+
+// TestSealTwice leaves what is sealed as it is: a command may pass two replicas' edges.
+func TestSealTwice(t *testing.T) {
+	c := newCanary(t)
+	for kind, body := range map[string]any{
+		"coin.give": coin.Give{
+			To: coin.Pool, Minutes: 1, Note: machine.Text("", "a poem"),
+			Picture: &coin.Picture{Data: photo, Alt: machine.Text("", "a garden")},
+		},
+		"exchange.pay": exchange.Pay{Circle: "c", Code: "IRENE222", Minutes: 1},
+	} {
+		cmd, err := machine.NewCommand(machine.ID{9}, machine.Caller{Actor: c.zoe}, 0, kind, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		once, err := c.n.SealCommand(t.Context(), cmd)
+		if err != nil || bytes.Equal(once.Body, cmd.Body) {
+			t.Fatalf("%s was not sealed: %v", kind, err)
+		}
+		twice, err := c.n.SealCommand(t.Context(), once)
+		if err != nil || !bytes.Equal(twice.Body, once.Body) {
+			t.Errorf("%s was sealed again: %v", kind, err)
+		}
+	}
+	c.stop()
+}
+
+func BenchmarkSealCommand(b *testing.B) {
+	dir := b.TempDir()
+	if err := node.Init(dir, config()); err != nil {
+		b.Fatal(err)
+	}
+	n, err := node.Open(b.Context(), dir, node.Options{Version: "test"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer n.Close() //nolint:errcheck // it is thrown away
+	id, err := api.NewID()
+	if err != nil {
+		b.Fatal(err)
+	}
+	cmd, err := machine.NewCommand(id, machine.Caller{Actor: n.Founder()}, 0, "coin.pay", coin.Pay{
+		To: "somebody", Minutes: 60, Activity: "company",
+		Note: machine.Text("", "Thank you for the afternoon."),
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := n.SealCommand(b.Context(), cmd); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

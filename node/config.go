@@ -34,10 +34,11 @@ const (
 
 // Config is what a node is told, kept as config.json in its directory. Unknown fields are errors.
 type Config struct {
-	Name    string   `json:"name"`    // what the circle is called
-	Place   string   `json:"place"`   // where it is
-	Aim     string   `json:"aim"`     // what it is for
-	Founder string   `json:"founder"` // the first person, who invites the others
+	Name  string `json:"name"`  // what the circle is called
+	Place string `json:"place"` // where it is
+	Aim   string `json:"aim"`   // what it is for
+	// Founder is the first person, who invites the others. Once the circle knows them, the name is gone here.
+	Founder string   `json:"founder,omitempty"`
 	HTTP    string   `json:"http"`    // address the pages and the API listen on, such as 127.0.0.1:7001
 	Origin  string   `json:"origin"`  // how people reach it; empty: http://localhost and the port
 	Letters []string `json:"letters"` // multiaddrs that other circles reach, such as /ip4/0.0.0.0/tcp/7101
@@ -55,7 +56,7 @@ type Config struct {
 // Check says what is missing or wrong.
 func (c Config) Check() error {
 	for _, f := range []struct{ name, value string }{
-		{"name", c.Name}, {"place", c.Place}, {"aim", c.Aim}, {"founder", c.Founder},
+		{"name", c.Name}, {"place", c.Place}, {"aim", c.Aim},
 	} {
 		if strings.TrimSpace(f.value) == "" {
 			return fmt.Errorf("config: fill in %q", f.name)
@@ -94,6 +95,9 @@ func Init(dir string, c Config) error {
 	if err := c.Check(); err != nil {
 		return err
 	}
+	if err := c.checkFounder(); err != nil {
+		return err
+	}
 	if _, err := os.Stat(filepath.Join(dir, configFile)); err == nil {
 		return fmt.Errorf("init: %s already holds a circle; choose an empty directory, or serve this one",
 			dir)
@@ -128,6 +132,13 @@ func writeConfig(dir string, c Config) error {
 		return err
 	}
 	return vault.WriteFile(filepath.Join(dir, configFile), append(raw, '\n'), 0o644)
+}
+
+func (c Config) checkFounder() error {
+	if strings.TrimSpace(c.Founder) == "" {
+		return errors.New(`config: fill in "founder"`)
+	}
+	return nil
 }
 
 // ReadConfig reads and checks the config of a node's directory.

@@ -211,7 +211,7 @@ func TestErase(t *testing.T) {
 	c.must(c.friend, "member.choose", member.Choose{Name: machine.Text("", "Ben"), Seen: true})
 	h := c.grab()
 	done := c.must(c.zoe, "member.erase", member.Erase{Person: c.zoe}).Result.(member.Erased)
-	if done.Person != c.zoe || len(done.Copies) != 0 || c.vaultVersion() != 2 {
+	if done.Person != c.zoe || len(done.Copies) != 0 || done.InClear || c.vaultVersion() != 2 {
 		t.Errorf("erased %+v; the vault stands at %d", done, c.vaultVersion())
 	}
 	if h.wrapped = c.wrappedInLog(); len(h.wrapped) != 1 {
@@ -277,6 +277,12 @@ func TestEraseResumes(t *testing.T) {
 	if len(rest.held) != 2 || rest.held[1].Version != 2 {
 		t.Errorf("the others hold %+v", rest.held)
 	}
+	if err := c.n.Vault().Import(h.vaultKey); err != nil { // as where a crash came before it was destroyed
+		t.Fatal(err)
+	}
+	if err := c.n.TendVault(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	h.wrapped = c.wrappedInLog()
 	c.stop()
 	c.nothingLeft(h)
@@ -302,6 +308,56 @@ func (c *canary) erasure(done bool) {
 	if len(e) != 1 || e[0].Person != c.zoe || e[0].Done != done || len(e[0].Copies) != 1 {
 		c.t.Errorf("erasures: %+v, want done %v", e, done)
 	}
+}
+
+// TestEraseOfMany carries more keys over than fit one command.
+func TestEraseOfMany(t *testing.T) {
+	c := &canary{t: t, dir: makeNode(t)}
+	c.start()
+	c.zoe = c.join("Zoe")
+	h := c.grabAny()
+	key := vault.NewSecret()
+	for i := range member.MaxKeysAtOnce + 1 {
+		k := vault.Wrap(h, fmt.Sprint("p", i), key)
+		c.must(machine.ActorNode, "member.key", member.AddKey{
+			Person: k.Person, Version: k.Version, Wrapped: k.Wrapped,
+		})
+	}
+	c.must(c.zoe, "member.erase", member.Erase{Person: c.zoe})
+	err := c.n.Read(func(r machine.Reader) error {
+		if n := len(member.KeysUnder(r, 2)); n != 0 {
+			t.Errorf("%d people's keys are still under the old one", n)
+		}
+		for i := range member.MaxKeysAtOnce + 1 {
+			k, _ := member.KeyOf(r, fmt.Sprint("p", i))
+			if got, err := c.n.Vault().Unwrap(k); err != nil || got != key || k.Version != 2 {
+				return fmt.Errorf("person %d of version %d: %w", i, k.Version, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if _, ok := c.n.Vault().Export(1, h.Mark()); ok {
+		t.Error("the old key of the vault is still there")
+	}
+	c.stop()
+}
+
+// grabAny returns the vault's key in use.
+func (c *canary) grabAny() vault.Entry {
+	c.t.Helper()
+	var e vault.Entry
+	err := c.n.Read(func(r machine.Reader) error {
+		now, _ := member.TheVault(r)
+		e, _ = c.n.Vault().Export(now.Version, now.Mark)
+		return nil
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return e
 }
 
 // TestLooks refuses a look without a reason, writes one down before it answers, and tells the person.

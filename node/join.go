@@ -126,7 +126,7 @@ func (m *company) joins(ctx context.Context, raw []byte) ([]byte, error) {
 	}
 	answer := joinAnswer{
 		ID: result.(replicas.Joined).ID, Circle: n.Keys.Circle.Seed(),
-		Config:   Config{Name: n.Config.Name, Place: n.Config.Place, Aim: n.Config.Aim, Founder: n.Config.Founder},
+		Config:   Config{Name: n.Config.Name, Place: n.Config.Place, Aim: n.Config.Aim},
 		Replicas: *m.known.Load(),
 	}
 	err = n.Read(func(r machine.Reader) error {
@@ -173,8 +173,7 @@ func Join(ctx context.Context, dir, invitation string, c Config) (Config, error)
 	if err != nil {
 		return c, fmt.Errorf("join: %w", err)
 	}
-	c.Name, c.Place, c.Aim, c.Founder = answer.Config.Name, answer.Config.Place, answer.Config.Aim,
-		answer.Config.Founder
+	c.Name, c.Place, c.Aim = answer.Config.Name, answer.Config.Place, answer.Config.Aim
 	c.Replica.ID, c.Replica.Joined = answer.ID, true
 	if err := c.settle(dir, files, answer); err != nil {
 		return c, fmt.Errorf("join: %w", err)
@@ -191,7 +190,7 @@ func (c Config) settle(dir string, files *vault.Files, answer joinAnswer) error 
 		return errors.New("the circle's answer holds no key: use the same version of carecircle")
 	}
 	text := base64.RawURLEncoding.EncodeToString(answer.Circle) + "\n"
-	if err := files.Write(circleKey, []byte(text)); err != nil {
+	if err := vault.WriteFile(filepath.Join(dir, circleKey), []byte(text), secretMode); err != nil {
 		return err
 	}
 	v, err := vault.Open(files)

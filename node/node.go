@@ -248,7 +248,13 @@ func (n *Node) foundIfNew(ctx context.Context) error {
 		founded = err == nil
 		return nil
 	})
-	if err != nil || founded {
+	if err != nil {
+		return err
+	}
+	if founded {
+		return n.forgetFounder()
+	}
+	if err := n.Config.checkFounder(); err != nil {
 		return err
 	}
 	for _, f := range first {
@@ -264,7 +270,17 @@ func (n *Node) foundIfNew(ctx context.Context) error {
 			return fmt.Errorf("found the circle: %w", out.Refusal)
 		}
 	}
-	return nil
+	return n.forgetFounder()
+}
+
+// forgetFounder takes the founder's name out of the config: the circle has it now, sealed, and may be asked
+// to erase it.
+func (n *Node) forgetFounder() error {
+	if n.Config.Founder == "" {
+		return nil
+	}
+	n.Config.Founder = ""
+	return writeConfig(n.Dir, n.Config)
 }
 
 // keepFlushed writes what the quiet hours left in memory; a storage error ends the process inside.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -72,12 +73,11 @@ func (s *sealer) seal(ctx context.Context, c machine.Command) (machine.Command, 
 		return c, nil
 	}
 	for range maxNewKeys {
-		var sealed machine.Command
-		err := s.circle.Read(func(r machine.Reader) error {
-			var err error
-			sealed, err = s.machine.Seal(c, s.sealing(r, c.ID))
-			return err
-		})
+		state := &rows{circle: s.circle}
+		sealed, err := s.machine.Seal(c, s.sealing(state, c.ID))
+		if state.failed != nil {
+			return c, state.failed
+		}
 		var wanting noKey
 		if !errors.As(err, &wanting) {
 			return sealed, err
@@ -87,6 +87,41 @@ func (s *sealer) seal(ctx context.Context, c machine.Command) (machine.Command, 
 		}
 	}
 	return c, fmt.Errorf("seal %s: too many people without a key", c.Kind)
+}
+
+// rows reads the running state a row at a time: sealing takes a while, and nothing is applied during a Read.
+type rows struct {
+	circle replicaOf
+	failed error
+}
+
+// Get implements machine.Reader.
+func (s *rows) Get(key []byte) (value []byte, ok bool) {
+	s.read(func(r machine.Reader) {
+		value, ok = r.Get(key)
+		value = bytes.Clone(value)
+	})
+	return value, ok
+}
+
+// Ascend implements machine.Reader.
+func (s *rows) Ascend(prefix, from []byte, fn func(key, value []byte) bool) {
+	s.read(func(r machine.Reader) { r.Ascend(prefix, from, fn) })
+}
+
+// Descend implements machine.Reader.
+func (s *rows) Descend(prefix, from []byte, fn func(key, value []byte) bool) {
+	s.read(func(r machine.Reader) { r.Descend(prefix, from, fn) })
+}
+
+func (s *rows) read(fn func(machine.Reader)) {
+	err := s.circle.Read(func(r machine.Reader) error {
+		fn(r)
+		return nil
+	})
+	if err != nil {
+		s.failed = err
+	}
 }
 
 func (s *sealer) sealing(r machine.Reader, id machine.ID) machine.Sealing {

@@ -10,11 +10,12 @@ import (
 	"testing"
 
 	"github.com/carecircle/carecircle/node"
+	"github.com/carecircle/carecircle/node/vault"
 )
 
 // TestSecretsAreNotShown prints and logs keys in every way at hand.
 func TestSecretsAreNotShown(t *testing.T) {
-	keys, err := node.ReadKeys(makeNode(t))
+	keys, err := node.ReadKeys(&vault.Files{Dir: makeNode(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

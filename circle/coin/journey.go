@@ -276,7 +276,7 @@ func step(rd machine.Read, n node) Step {
 	}
 	s.Who = agreed(rd, giver)
 	if act.Travels {
-		s.Note, s.Picture, s.Alt = rd.Text(act.Note), act.Picture, rd.Text(act.Alt)
+		s.Note, s.Picture, s.Alt = said(rd, act, act.Note), act.Picture, said(rd, act, act.Alt)
 	}
 	return s
 }

@@ -85,10 +85,23 @@ func kept(rd machine.Read, person string) []machine.Kept {
 	return out
 }
 
+// said opens words that go with an act. Those of who was erased are not shown, not even where an older log
+// has them in clear.
+func said(rd machine.Read, a Act, p machine.Private) string {
+	of := p.Of
+	if of == "" {
+		of = a.From
+	}
+	if who, ok := member.Find(rd, of); ok && who.Status == member.Left {
+		return ""
+	}
+	return rd.Text(p)
+}
+
 // sentence tells an act in a line.
 func sentence(rd machine.Read, a Act) string {
 	words := Coins(a.Minutes) + " from " + NameOf(rd, a.From) + " to " + NameOf(rd, a.To)
-	for _, more := range []string{a.Activity, a.Place, rd.Text(a.Note), rd.Text(a.Alt)} {
+	for _, more := range []string{a.Activity, a.Place, said(rd, a, a.Note), said(rd, a, a.Alt)} {
 		if more != "" {
 			words += "; " + more
 		}

@@ -215,7 +215,7 @@ func statementLine(rd machine.Read, account string, line ledger.Line, e ledger.E
 	}
 	party := account == rd.Person() || rd.Person() == act.From || rd.Person() == act.To
 	if party || act.Travels {
-		s.Note = rd.Text(act.Note)
+		s.Note = said(rd, act, act.Note)
 	}
 	return s
 }
@@ -251,10 +251,10 @@ func limit(minutes int64) *int64 {
 func picture(rd machine.Read, q PictureQuery) (Shown, error) {
 	key := machine.Key{}.Bytes(q.Transfer[:])
 	sealed, ok := pictures.Get(rd, key)
-	data, readable := rd.Bytes(sealed)
-	if !ok || !readable {
+	act, _ := acts.Get(rd, key)
+	data := said(rd, act, sealed)
+	if !ok || data == "" {
 		return Shown{}, machine.Refuse("picture_unknown", "There is no picture with this gift.")
 	}
-	act, _ := acts.Get(rd, key)
-	return Shown{Data: data, Alt: rd.Text(act.Alt)}, nil
+	return Shown{Data: []byte(data), Alt: said(rd, act, act.Alt)}, nil
 }

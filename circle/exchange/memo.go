@@ -58,8 +58,8 @@ func (p Pay) memo() ([]byte, error) {
 
 // Sealed implements machine.Personal.
 func (p Pay) Sealed(s machine.Sealing) (any, error) {
-	if p.Note.IsSealed() {
-		return p, nil
+	if len(p.Memo) > 0 {
+		return p, nil // sealed before
 	}
 	clear, err := p.memo()
 	if err != nil {

@@ -93,8 +93,7 @@ type Sealing struct {
 	// Under seals p under a person's key. Place names where p stands in the body: equal words in two places
 	// look different, and the same command asked again looks the same.
 	Under func(of, place string, p Private) (Private, error)
-	// Letter seals what goes to another circle, under a key of this one command made from the person's. Nil
-	// where this circle seals nothing.
+	// Letter seals what goes to another circle, under a key of this one command made from the person's.
 	Letter func(of string, text []byte) ([]byte, error)
 }
 

@@ -28,6 +28,9 @@ type Copy struct {
 type Erased struct {
 	Person string `cbor:"1,keyasint" json:"person"`
 	Copies []Copy `cbor:"2,keyasint,omitempty" json:"copies"`
+	// InClear: the circle knew the person before it sealed what it keeps. Its log still holds words of that
+	// time in plain.
+	InClear bool `cbor:"3,keyasint,omitempty" json:"inClear"`
 }
 
 // erasure is the line that stays.
@@ -39,6 +42,7 @@ type erasure struct {
 	How     string
 	On      string
 	Version uint32 // of the vault's key that was in use; once it is gone, so is what it opened
+	InClear bool   // see Erased
 }
 
 var erased = machine.NewTable[erasure]("member", "erased")
@@ -105,15 +109,25 @@ func erase(tx *machine.Tx, b Erase) (Erased, error) {
 		}
 	}
 	now, _ := TheVault(tx)
+	inClear := knownInClear(tx, p)
 	keys.Delete(tx, machine.Key{}.Str(p.ID))
 	erased.Put(tx, machine.Key{}.Str(p.ID), erasure{
 		Person: p.ID, At: tx.Now(), By: tx.Caller().Actor, How: b.How, On: b.On, Version: now.Version,
+		InClear: inClear,
 	})
 	put(tx, Person{ID: p.ID, Status: Left, Joined: p.Joined})
 	tx.Emit(machine.Event{
 		Kind: "member.left", Audience: []string{machine.AudienceCircle}, Subject: p.ID,
 	})
-	return Erased{Person: p.ID}, nil
+	return Erased{Person: p.ID, InClear: inClear}, nil
+}
+
+// knownInClear tells whether words about a person may have been logged before this circle sealed them. Who
+// was invited before may have come a while after.
+func knownInClear(r machine.Reader, p Person) bool {
+	c, _ := TheCircle(r)
+	v, ok := TheVault(r)
+	return !ok || c.Founded < v.Began && p.Joined < v.Began+maxLinkMillis
 }
 
 // collect reads rows before they are written: a table must not be written while it is walked.
@@ -146,6 +160,8 @@ type ErasedPerson struct {
 	On     string `json:"on,omitempty"`
 	Done   bool   `json:"done"`   // the old key of the vault is out of use
 	Copies []Copy `json:"copies"` // backups made before
+	// InClear: the log holds words about them from before this circle sealed what it keeps.
+	InClear bool `json:"inClear"`
 }
 
 // Erasures is an answer of member.erasures.
@@ -160,6 +176,7 @@ func erasures(rd machine.Read, _ machine.None) (Erasures, error) {
 		out.Erased = append(out.Erased, ErasedPerson{
 			Person: e.Person, At: e.At, ByName: NameFor(rd, e.By), How: e.How, On: e.On,
 			Done: e.Version < now.Version && len(KeysUnder(rd, now.Version)) == 0, Copies: []Copy{},
+			InClear: e.InClear,
 		})
 		if len(out.Erased) == MaxPeopleListed {
 			break

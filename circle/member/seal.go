@@ -8,7 +8,7 @@ import (
 )
 
 // MaxKeysAtOnce bounds the keys one member.vault carries, so that it fits one command.
-const MaxKeysAtOnce = 2000
+const MaxKeysAtOnce = 1500
 
 const maxWrappedBytes = 128
 
@@ -18,6 +18,7 @@ type Vault struct {
 	_       struct{} `cbor:",toarray"`
 	Version uint32
 	Mark    machine.Hash // of the vault's key
+	Began   int64        // when the first of its keys came into use; what was logged before is in clear
 }
 
 // Key is a person's key, wrapped under one of the vault's.
@@ -103,7 +104,10 @@ func setVault(tx *machine.Tx, b SetVault) (machine.None, error) {
 	if !next && (b.Version != now.Version || b.Mark != now.Mark) {
 		return machine.None{}, machine.Refuse("vault_stale", "The vault stands at key %d.", now.Version)
 	}
-	vaults.Put(tx, machine.Key{}, Vault{Version: b.Version, Mark: b.Mark})
+	if now.Version == 0 {
+		now.Began = tx.Now()
+	}
+	vaults.Put(tx, machine.Key{}, Vault{Version: b.Version, Mark: b.Mark, Began: now.Began})
 	for _, k := range b.Keys {
 		at := machine.Key{}.Str(k.Person)
 		// Whoever was erased since these keys were wrapped has no key here any more, and gets none.

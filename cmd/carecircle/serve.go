@@ -144,9 +144,12 @@ func greet(c *cobra.Command, n *node.Node) error {
 	}
 	founder := n.Founder()
 	var joined bool
+	var name string
 	err := n.Read(func(r machine.Reader) error {
 		p, ok := member.Find(r, founder)
-		joined = !ok || p.Status == member.Active
+		joined = !ok || p.Status != member.Invited
+		by := machine.Caller{Actor: machine.ActorOperator}
+		name = member.NameFor(n.Machine().Opened(machine.Read{Reader: r, Caller: by}), founder)
 		return nil
 	})
 	if err != nil || joined {
@@ -156,7 +159,7 @@ func greet(c *cobra.Command, n *node.Node) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "First sign-in of %s, once, within 7 days: %s\n", n.Config.Founder, link)
+	_, err = fmt.Fprintf(w, "First sign-in of %s, once, within 7 days: %s\n", name, link)
 	return err
 }
 

@@ -5,12 +5,15 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 )
 
 // magic begins a sealed file.
 const magic = "carecircle sealed v1\n"
+
+const maxReads = 100 // of one file, each overtaken by whoever replaces it
 
 // Files are the secret files of a node's directory, sealed or, in directories that nobody sealed, in plain.
 type Files struct {
@@ -26,21 +29,15 @@ func (f *Files) path(name string) string { return filepath.Join(f.Dir, name) }
 // Read returns a secret file's content.
 func (f *Files) Read(name string) ([]byte, error) {
 	path := f.path(name)
-	info, err := os.Stat(path)
-	if errors.Is(err, os.ErrNotExist) { // a crash may have left it half replaced
-		if err = f.finishReplace(name); err == nil {
-			info, err = os.Stat(path)
+	var raw []byte
+	for whole, tries := false, 0; !whole; tries++ {
+		var err error
+		if raw, whole, err = f.readOnce(name); err != nil {
+			return nil, err
 		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s can be read by others; make it private: chmod 600 %s", path, path)
-	}
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		if tries == maxReads {
+			return nil, fmt.Errorf("read %s: it is replaced again and again", path)
+		}
 	}
 	sealed, is := bytes.CutPrefix(raw, []byte(magic))
 	if !is {
@@ -61,6 +58,49 @@ func (f *Files) Read(name string) ([]byte, error) {
 	return bin, nil
 }
 
+// readOnce reads a secret file, and tells whether it is certain that it was not overwritten meanwhile: that
+// comes after it has lost its name.
+func (f *Files) readOnce(name string) (raw []byte, whole bool, err error) {
+	path := f.path(name)
+	file, err := f.open(name)
+	if err != nil {
+		return nil, false, fmt.Errorf("read %s: %w", name, err)
+	}
+	defer file.Close() //nolint:errcheck // it is only read
+	info, err := file.Stat()
+	if err != nil {
+		return nil, false, fmt.Errorf("read %s: %w", name, err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, false, fmt.Errorf("%s can be read by others; make it private: chmod 600 %s", path, path)
+	}
+	if raw, err = io.ReadAll(file); err != nil {
+		return nil, false, fmt.Errorf("read %s: %w", name, err)
+	}
+	for _, end := range []string{"", ".new", ""} {
+		if now, err := os.Stat(path + end); err == nil && os.SameFile(info, now) {
+			return raw, true, nil
+		}
+	}
+	return nil, false, nil
+}
+
+// open opens a secret file. While it is replaced, or where a crash came between, the new one lies beside the
+// old, whole. Reading changes nothing: the writer may be at work.
+func (f *Files) open(name string) (*os.File, error) {
+	path := f.path(name)
+	file, err := os.Open(path)
+	if !errors.Is(err, os.ErrNotExist) {
+		return file, err
+	}
+	if _, old := os.Stat(path + ".old"); old == nil {
+		if file, err := os.Open(path + ".new"); err == nil {
+			return file, nil
+		}
+	}
+	return os.Open(path) // it may be in place by now
+}
+
 func (f *Files) encode(name string, clear []byte) []byte {
 	if f.root == nil {
 		return clear
@@ -69,13 +109,8 @@ func (f *Files) encode(name string, clear []byte) []byte {
 	return append([]byte(magic), base64.StdEncoding.EncodeToString(bin)+"\n"...)
 }
 
-// Write writes a secret file, whole or not at all.
-func (f *Files) Write(name string, clear []byte) error {
-	return WriteFile(f.path(name), f.encode(name, clear), 0o600)
-}
-
-// Replace is Write for a file whose old content must not be left behind: it is overwritten on its way out. A
-// crash leaves the old or the new; finishReplace clears up.
+// Replace writes a secret file. What it held before must not be left behind: it is overwritten on its way
+// out. A crash leaves the old or the new; finishReplace clears up.
 func (f *Files) Replace(name string, clear []byte) error {
 	path := f.path(name)
 	if err := writeSynced(path+".new", f.encode(name, clear), 0o600); err != nil {
@@ -94,16 +129,15 @@ func (f *Files) Replace(name string, clear []byte) error {
 	return destroy(path + ".old")
 }
 
-// finishReplace takes up a Replace where a crash left it.
+// finishReplace takes up a Replace where a crash left it. Nobody may be writing.
 func (f *Files) finishReplace(name string) error {
 	path := f.path(name)
-	_, err := os.Stat(path)
-	if errors.Is(err, os.ErrNotExist) { // between the two renames: the new one is whole
-		if err := os.Rename(path+".new", path); err != nil && !errors.Is(err, os.ErrNotExist) {
+	_, gone := os.Stat(path)
+	_, old := os.Stat(path + ".old")
+	if errors.Is(gone, os.ErrNotExist) && old == nil { // between the two renames: the new one is whole
+		if err := os.Rename(path+".new", path); err != nil {
 			return err
 		}
-	} else if err != nil {
-		return err
 	}
 	if err := SyncDir(f.Dir); err != nil {
 		return err

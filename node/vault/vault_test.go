@@ -248,6 +248,51 @@ func TestReplaceAfterCrash(t *testing.T) {
 	}
 }
 
+// TestFirstVaultAfterCrash: a first file that was never whole is no vault.
+func TestFirstVaultAfterCrash(t *testing.T) {
+	f := plainFiles(t)
+	write(t, f.path(FileName)+".new", "half a va")
+	if _, err := f.Read(FileName); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("read %v", err)
+	}
+	made(t, openVault(t, f), 1)
+	left, err := filepath.Glob(filepath.Join(f.Dir, "*"))
+	if err != nil || len(left) != 1 {
+		t.Errorf("left behind: %v (%v)", left, err)
+	}
+}
+
+// TestReadWhileReplaced reads a file again and again while it is replaced: always whole, and in nobody's way.
+func TestReadWhileReplaced(t *testing.T) {
+	f := plainFiles(t)
+	text := func(n int) string { return strings.Repeat(string(rune('a'+n%26)), 1000) }
+	if err := f.Replace("a.key", []byte(text(0))); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		for n := 1; n < 300 && err == nil; n++ {
+			err = f.Replace("a.key", []byte(text(n)))
+		}
+		done <- err
+	}()
+	for reads := 0; ; reads++ {
+		raw, err := f.Read("a.key")
+		if err != nil || len(raw) != 1000 || strings.Trim(string(raw), string(raw[:1])) != "" {
+			t.Fatalf("read %d: %d bytes, %v", reads, len(raw), err)
+		}
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+			return
+		default:
+		}
+	}
+}
+
 func move(t *testing.T, from, to, old string) {
 	t.Helper()
 	if err := os.Rename(from, to); err != nil {
@@ -367,5 +412,22 @@ func TestSealedFilesAreBound(t *testing.T) {
 	plain := &Files{Dir: dir}
 	if _, err := plain.Read("a.key"); err == nil || !strings.Contains(err.Error(), "master.json") {
 		t.Errorf("without master.json: %v", err)
+	}
+}
+
+func BenchmarkSealNote(b *testing.B) {
+	key, note := NewSecret(), bytes.Repeat([]byte("tea "), 50)
+	for b.Loop() {
+		SealText(key, "norah", machine.ID{1}, "note", note)
+	}
+}
+
+func BenchmarkOpenNote(b *testing.B) {
+	key := NewSecret()
+	p := SealText(key, "norah", machine.ID{1}, "note", bytes.Repeat([]byte("tea "), 50))
+	for b.Loop() {
+		if _, err := OpenText(key, p); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -24,7 +24,10 @@ type eraseBody struct {
 }
 
 // erasedBody is what templates/me/erased.html shows.
-type erasedBody struct{ Copies []copyLine }
+type erasedBody struct {
+	Copies  []copyLine
+	InClear bool
+}
 
 type copyLine struct{ Name, Until string }
 
@@ -88,7 +91,7 @@ func (p *Pages) erase(v *visit) error {
 	}
 	p.cfg.Gate.ClearSession(v.w, v.r)
 	v.by, v.me = machine.Caller{}, member.Me{}
-	b := erasedBody{Copies: []copyLine{}}
+	b := erasedBody{Copies: []copyLine{}, InClear: done.InClear}
 	for _, c := range done.Copies {
 		line := copyLine{Name: c.Name}
 		if c.Expires != 0 {
