@@ -122,7 +122,8 @@ func (b *books) job(now time.Time) backup.Job {
 		Config: b.config, Key: b.key, State: snap, Index: b.index, Term: 3, Meta: machine.ReadMeta(b.state),
 		Epochs: backup.HistoryOf(timeline.All(b.state)), Now: now, Program: "test",
 		Contents: backup.Contents{
-			Config: []byte(`{"name":"Hebden Bridge"}`), Secrets: map[string][]byte{backup.CircleKey: []byte(seed)},
+			Config:  []byte(`{"name":"Hebden Bridge"}`),
+			Secrets: map[string][]byte{backup.CircleKey: []byte(seed)},
 		},
 	}
 }

@@ -144,9 +144,11 @@ func TestForksThatDidNotKnowOfEachOther(t *testing.T) {
 		known  backup.History
 		good   bool
 	}{
-		"same number, begun later":         {backup.History{first}, 20, backup.History{second}, false},
-		"same number, begun earlier":       {backup.History{second}, 20, backup.History{first}, true},
-		"before the fork, of another line": {backup.History{first}, 9, backup.History{mark(2, 10, 300)}, false},
+		"same number, begun later":   {backup.History{first}, 20, backup.History{second}, false},
+		"same number, begun earlier": {backup.History{second}, 20, backup.History{first}, true},
+		"before the fork, of another line": {
+			backup.History{first}, 9, backup.History{mark(2, 10, 300)}, false,
+		},
 		"before the fork, of this line": {
 			backup.History{first}, 9, backup.History{first, mark(2, 10, 300)}, true,
 		},
@@ -154,8 +156,12 @@ func TestForksThatDidNotKnowOfEachOther(t *testing.T) {
 		"at the fork, another command": {nil, 6, backup.History{mark(1, 6, 100)}, true},
 		"behind the fork":              {nil, 7, backup.History{first}, false},
 		"the very same":                {backup.History{first}, 7, backup.History{first}, true},
-		"two epochs on":                {backup.History{first}, 7, backup.History{first, mark(3, 7, 400)}, true},
-		"after two epochs":             {backup.History{first}, 8, backup.History{first, mark(3, 7, 400)}, false},
+		"two epochs on": {
+			backup.History{first}, 7, backup.History{first, mark(3, 7, 400)}, true,
+		},
+		"after two epochs": {
+			backup.History{first}, 8, backup.History{first, mark(3, 7, 400)}, false,
+		},
 	} {
 		m := backup.Manifest{Epochs: c.backup, Position: c.at, Head: machine.Hash{byte(c.at)}}
 		if got := !backup.Leaves(c.known, m); got != c.good {
