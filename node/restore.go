@@ -82,22 +82,40 @@ func (r Restoring) restore(ctx context.Context, f *backup.File) (Restored, error
 	if err := done.Config.Check(); err != nil {
 		return done, err
 	}
-	parent := filepath.Dir(filepath.Clean(r.Dir))
-	if err := os.MkdirAll(parent, 0o700); err != nil {
-		return done, err
-	}
-	staging, err := os.MkdirTemp(parent, filepath.Base(r.Dir)+".restoring-")
+	undo, err := claim(r.Dir)
 	if err != nil {
 		return done, err
 	}
-	err = r.fill(staging, f.Manifest, contents, done.Config, state)
+	err = r.fill(f.Manifest, contents, state)
 	if err == nil {
-		err = r.finish(ctx, staging, known, &done)
+		err = r.finish(ctx, known, &done)
 	}
 	if err != nil {
-		return done, errors.Join(err, os.RemoveAll(staging))
+		return done, errors.Join(err, undo())
 	}
 	return done, nil
+}
+
+// claim makes the directory, unless it is there and empty, and returns what empties it again. It is filled
+// where it is, not beside: it may be a mount of its own.
+func claim(dir string) (undo func() error, err error) {
+	made := false
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		made = true
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	return func() error {
+		if made {
+			return os.RemoveAll(dir)
+		}
+		entries, err := os.ReadDir(dir)
+		for _, e := range entries {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+		}
+		return err
+	}, nil
 }
 
 // mayBegin refuses a directory in use and an abandoned backup, and returns what is known of others.
@@ -121,25 +139,20 @@ func (r Restoring) mayBegin(f *backup.File) (*backup.Known, error) {
 }
 
 // fill makes the node's directory, but for its note and its config.
-func (r Restoring) fill(
-	dir string, m backup.Manifest, contents backup.Contents, c Config, state io.Reader,
-) error {
+func (r Restoring) fill(m backup.Manifest, contents backup.Contents, state io.Reader) error {
 	for name, secret := range contents.Secrets {
 		if name != filepath.Base(name) || name == hostKey || name == storeKey || name == operatorFile {
 			return fmt.Errorf("the backup holds a file %q, which no backup should", name)
 		}
-		if err := vault.WriteFile(filepath.Join(dir, name), secret, secretMode); err != nil {
+		if err := vault.WriteFile(filepath.Join(r.Dir, name), secret, secretMode); err != nil {
 			return err
 		}
 	}
-	if err := writeMachineSecrets(dir); err != nil {
+	if err := writeMachineSecrets(r.Dir); err != nil {
 		return err
 	}
 	r.Log("Putting back %d rows, as of command %d ...", m.Rows, m.Position)
-	if err := seed(dir, m, state); err != nil {
-		return err
-	}
-	return writeConfig(dir, c)
+	return seed(r.Dir, m, state)
 }
 
 // seed makes the stores of a replica that goes on from the backup's state, which it checks meanwhile.
@@ -170,13 +183,10 @@ func seed(dir string, m backup.Manifest, state io.Reader) error {
 	return errors.Join(err, n.Close())
 }
 
-// finish writes the note and gives the directory its name. Its own note is in it from the first moment on;
-// the one beside the backup is ready before, so that little can go wrong with it.
-func (r Restoring) finish(ctx context.Context, staging string, known *backup.Known, done *Restored) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	keys, err := ReadKeys(&vault.Files{Dir: staging})
+// finish writes the note and then the config, with which the directory is whole. The note beside the backup
+// is ready before, so that little can go wrong with it.
+func (r Restoring) finish(ctx context.Context, known *backup.Known, done *Restored) error {
+	keys, err := ReadKeys(&vault.Files{Dir: r.Dir})
 	if err != nil {
 		return err
 	}
@@ -184,7 +194,7 @@ func (r Restoring) finish(ctx context.Context, staging string, known *backup.Kno
 	if done.Note, line, err = known.NoteFor(done.Manifest, keys.Circle, r.Why, r.Now); err != nil {
 		return err
 	}
-	if err := vault.WriteFile(filepath.Join(staging, restoredFile), line, 0o644); err != nil {
+	if err := vault.WriteFile(filepath.Join(r.Dir, restoredFile), line, 0o644); err != nil {
 		return err
 	}
 	done.NotePath = backup.NotePath(r.File, done.Note)
@@ -192,14 +202,12 @@ func (r Restoring) finish(ctx context.Context, staging string, known *backup.Kno
 	if err := vault.WriteFile(ready, line, 0o644); err != nil {
 		return fmt.Errorf("a note of the restore stays beside the backup: copy it to where it can: %w", err)
 	}
-	if err := os.Rename(staging, r.Dir); err != nil {
+	if err := errors.Join(ctx.Err(), writeConfig(r.Dir, done.Config)); err != nil {
 		return errors.Join(err, os.Remove(ready))
 	}
-	err = errors.Join(os.Rename(ready, done.NotePath), vault.SyncDir(filepath.Dir(done.NotePath)),
-		vault.SyncDir(filepath.Dir(filepath.Clean(r.Dir))))
+	err = errors.Join(os.Rename(ready, done.NotePath), vault.SyncDir(filepath.Dir(done.NotePath)))
 	if err != nil {
-		return fmt.Errorf("the circle is restored in %s, but copy its note yourself, %s to %s: %w", r.Dir,
-			filepath.Join(r.Dir, restoredFile), done.NotePath, err)
+		return fmt.Errorf("the note of the restore cannot stay beside the backup: %w", err)
 	}
 	return nil
 }

@@ -33,6 +33,8 @@ import (
 //	halt                    stop the node served last
 //	person DIR NAME         make a person known and sign them in: $NAME is the id, NAME.token the session's
 //	big FILE                write a megabyte of JSON
+//	recipients DIR FILE...  name the recipients of the node's backups
+//	spoil FILE              change a byte in the middle of it
 //	enter LINK STATUS       use a sign-in link and want this HTTP status; the answer is in enter.out
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -40,7 +42,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"code": wantCode, "ports": setPorts, "serve": scriptServe, "halt": scriptHalt,
 			"person": scriptPerson,
-			"enter":  scriptEnter, "big": scriptBig,
+			"enter":  scriptEnter, "big": scriptBig, "recipients": scriptRecipients, "spoil": scriptSpoil,
 		},
 	})
 }

@@ -21,7 +21,7 @@ var libraries = []library{
 	{prefix: "go.etcd.io/bbolt", owners: []string{"node/store"}},
 	{prefix: "github.com/libp2p/", owners: []string{"federation/p2p"}},
 	{prefix: "github.com/multiformats/", owners: []string{"federation/p2p"}},
-	{prefix: "filippo.io/age", owners: []string{"node/backup"}},
+	{prefix: "filippo.io/age", owners: []string{"node/backup"}, testOwners: []string{"node"}},
 	{prefix: "github.com/spf13/cobra", owners: []string{"cmd/carecircle"}},
 	{prefix: "github.com/go-webauthn/", owners: []string{"node/auth"}, inEveryTest: true},
 	{prefix: "golang.org/x/crypto/argon2", owners: []string{"node/vault"}},
