@@ -67,10 +67,14 @@ func fill(cfg StateConfig, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(fillDB(db, r), db.Close())
+	return errors.Join(fillDB(db, cfg, r), db.Close())
 }
 
-func fillDB(db *badger.DB, r io.Reader) error {
+func fillDB(db *badger.DB, cfg StateConfig, r io.Reader) error {
+	r, err := snapshotKey(cfg.SnapshotKey).opened(r)
+	if err != nil {
+		return fmt.Errorf("open the snapshot: %w", err)
+	}
 	batch := db.NewWriteBatch()
 	defer batch.Cancel()
 	applied, totals, err := readSnapshot(r, func(key, value []byte) error {

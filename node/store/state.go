@@ -19,6 +19,7 @@ import (
 type StateConfig struct {
 	Dir           string       // Badger's; Dir+".restoring", ".replaced" and ".lock" are used, too
 	EncryptionKey []byte       // 32 bytes, or nil for a store that is not encrypted
+	SnapshotKey   []byte       // 32 bytes, the same on all replicas; nil, for tests: snapshots are clear
 	Log           *slog.Logger // slog.Default()
 	FlushBytes    int          // changed rows held in memory before they are written: 512 KiB, at most 1 MiB
 	FlushRows     int          // the same in rows: 2000, at most 10,000
@@ -108,6 +109,10 @@ func OpenState(cfg StateConfig) (*State, error) {
 func (cfg StateConfig) withDefaults() (StateConfig, error) {
 	if cfg.Dir == "" {
 		return cfg, errors.New("open state: no directory given")
+	}
+	if n := len(cfg.SnapshotKey); n != 0 && n != KeyBytes {
+		return cfg, fmt.Errorf("open state %s: the snapshot key has %d bytes, must have %d", cfg.Dir, n,
+			KeyBytes)
 	}
 	if cfg.FlushBytes == 0 {
 		cfg.FlushBytes = defaultFlushBytes
