@@ -63,7 +63,8 @@ func restore(cfg StateConfig, r io.Reader) error {
 // fill writes the snapshot into the new directory and verifies it.
 func fill(cfg StateConfig, r io.Reader) error {
 	opt := stateOptions(cfg.Dir+newSuffix, cfg.EncryptionKey, cfg.Log)
-	db, err := open(opt.WithSyncWrites(false)) // synced once, at the end: until then it counts for nothing
+	opt = opt.WithSyncWrites(false) // synced once, at the end: until then it counts for nothing
+	db, err := open(opt, false)
 	if err != nil {
 		return err
 	}

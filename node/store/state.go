@@ -35,6 +35,7 @@ type State struct {
 	log    *slog.Logger
 	faults *faults
 	db     *badger.DB
+	sums   tableSums // of the tables listed as whole; mu guards it
 
 	// overlay holds the changed rows. A flush does not touch it but puts an empty one in its place, so a
 	// reader that began with the old one reads on undisturbed: its rows are by then also in Badger.
@@ -131,11 +132,18 @@ func (cfg StateConfig) withDefaults() (StateConfig, error) {
 
 // openState opens the directory as it is.
 func openState(cfg StateConfig) (*State, error) {
-	db, err := open(stateOptions(cfg.Dir, cfg.EncryptionKey, cfg.Log))
+	sums, known, err := compareTables(cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("open state %s: %w", cfg.Dir, err)
+	}
+	db, err := open(stateOptions(cfg.Dir, cfg.EncryptionKey, cfg.Log), known)
 	if err != nil {
 		return nil, err
 	}
-	s := &State{cfg: cfg, log: cfg.Log, faults: newFaults(cfg.Fatal, cfg.Log), db: db}
+	if err := sums.write(cfg.Dir); err != nil {
+		return nil, errors.Join(fmt.Errorf("open state: %w", err), db.Close())
+	}
+	s := &State{sums: sums, cfg: cfg, log: cfg.Log, faults: newFaults(cfg.Fatal, cfg.Log), db: db}
 	s.overlay.Store(newOverlay())
 	if err := s.readMeta(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open state %s: %w", cfg.Dir, err), db.Close())
@@ -252,15 +260,18 @@ func (s *State) Rows() (rows, sum uint64) {
 	return s.totals.rows, s.totals.sum
 }
 
-// Flush writes the changed rows and the applied index to disk in one synced transaction. In the middle of
-// a commit it does nothing: the next Flush or Commit will do it.
+// Flush writes the changed rows and the applied index to disk in one synced transaction, and lists the
+// tables that are new since the last. In the middle of a commit it does nothing: the next one will do it.
 func (s *State) Flush() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open {
 		return nil
 	}
-	return s.flush()
+	if err := s.flush(); err != nil {
+		return err
+	}
+	return s.noteTables(s.tables())
 }
 
 // Sync is Flush, and an error in the middle of a commit; when it returns nil, Flushed equals Applied.
@@ -353,7 +364,8 @@ func (s *State) Close() error {
 		err = s.flush()
 	}
 	if closeErr := s.db.Close(); closeErr != nil {
-		err = errors.Join(err, fmt.Errorf("close state: %w", closeErr))
+		return errors.Join(err, fmt.Errorf("close state: %w", closeErr))
 	}
-	return err
+	names, listErr := listTables(s.cfg.Dir)
+	return errors.Join(err, listErr, s.noteTables(names))
 }
