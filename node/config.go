@@ -3,7 +3,9 @@ package node
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -16,6 +18,7 @@ import (
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/federation/letter"
 	"github.com/carecircle/carecircle/node/backup"
+	"github.com/carecircle/carecircle/node/store"
 	"github.com/carecircle/carecircle/node/vault"
 )
 
@@ -236,6 +239,15 @@ func ReadKeys(files *vault.Files) (Keys, error) {
 	return Keys{
 		Circle: ed25519.NewKeyFromSeed(seeds[0]), Host: ed25519.NewKeyFromSeed(seeds[1]), Store: vault.Secret(seeds[2]),
 	}, nil
+}
+
+// snapshot returns the key of the state's snapshots, which all replicas of a circle share.
+func (k Keys) snapshot() []byte {
+	key, err := hkdf.Key(sha256.New, k.Circle.Seed(), nil, "carecircle snapshot v1", store.KeyBytes)
+	if err != nil {
+		panic(err) // only for a length that nobody asks for
+	}
+	return key
 }
 
 // CircleID returns the id of the circle whose key this is.

@@ -165,8 +165,8 @@ func (n *Node) open(ctx context.Context) error {
 func (n *Node) stateConfig() store.StateConfig {
 	return store.StateConfig{
 		Dir: filepath.Join(n.Dir,
-			stateDir), EncryptionKey: n.Keys.Store[:], Log: n.options.Log, Fatal: n.fatal,
-		Wrote: n.watched.metrics.Flush,
+			stateDir), EncryptionKey: n.Keys.Store[:], SnapshotKey: n.Keys.snapshot(), Log: n.options.Log,
+		Fatal: n.fatal, Wrote: n.watched.metrics.Flush,
 	}
 }
 

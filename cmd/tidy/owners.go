@@ -18,6 +18,7 @@ var libraries = []library{
 	{prefix: "github.com/hashicorp/raft", owners: []string{"node/replica", "node/store"}},
 	{prefix: "github.com/hashicorp/memberlist", owners: []string{"node/gossip"}},
 	{prefix: "github.com/dgraph-io/", owners: []string{"node/store"}},
+	{prefix: "filippo.io/age", owners: []string{"node/store"}},
 	{prefix: "go.etcd.io/bbolt", owners: []string{"node/store"}},
 	{prefix: "github.com/libp2p/", owners: []string{"federation/p2p"}},
 	{prefix: "github.com/multiformats/", owners: []string{"federation/p2p"}},

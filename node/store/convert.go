@@ -67,7 +67,7 @@ func convertLog(cfg LogConfig) error {
 	if err != nil || len(raw) < len(oldMagic) || string(raw[:len(oldMagic)]) != oldMagic {
 		return err
 	}
-	db, err := open(oldLogOptions(cfg.Dir, cfg.EncryptionKey, cfg.Log))
+	db, err := open(oldLogOptions(cfg.Dir, cfg.EncryptionKey, cfg.Log), false)
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	jobs := map[string]func(dir string) error{
+		"look": childLook, "space": childSpace, "full": childFull,
 		"log": childLog, "vote": childVote, "state": childState, "restore": childRestore, "open": childOpen,
 	}
 	if err := jobs[job](dir); err != nil {

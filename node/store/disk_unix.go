@@ -9,18 +9,13 @@ import (
 	"syscall"
 )
 
-// checkSpace returns an error if the disk that holds dir has less than need bytes free.
-func checkSpace(dir string, need uint64) error {
+// freeSpace returns how many bytes are free on the disk that holds dir.
+func freeSpace(dir string) (int64, error) {
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(dir, &fs); err != nil {
-		return fmt.Errorf("ask for free space of %s: %w", dir, err)
+		return 0, fmt.Errorf("ask for free space of %s: %w", dir, err)
 	}
-	free := fs.Bavail * uint64(fs.Bsize)
-	if free < need {
-		return fmt.Errorf("disk full: %s has %d MiB free, needs %d: free some space and start again,"+
-			" nothing is lost", dir, free>>20, need>>20)
-	}
-	return nil
+	return int64(fs.Bavail) * int64(fs.Bsize), nil
 }
 
 // lockPath takes an exclusive lock on a file or directory, held until the result is closed. Badger locks

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/tidwall/btree"
@@ -84,15 +85,18 @@ func (s *State) end(rows *btree.BTreeG[dirtyRow], applied uint64, after totals, 
 	return nil
 }
 
-// Flush writes the changed rows and the applied index to disk in one synced transaction. In the middle of
-// a commit it does nothing: the next Flush or Commit will do it.
+// Flush writes the changed rows and the applied index to disk in one synced transaction, and lists the
+// tables that are new since the last. In the middle of a commit it does nothing: the next one will do it.
 func (s *State) Flush() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open {
 		return nil
 	}
-	return s.flush()
+	if err := s.flush(); err != nil {
+		return err
+	}
+	return s.noteTables(s.tables())
 }
 
 // Sync is Flush, and an error in the middle of a commit; when it returns nil, Flushed equals Applied.
@@ -138,6 +142,7 @@ func (s *State) flush() error {
 
 // write puts rows and the applied index into one transaction and returns the totals after it.
 func (s *State) write(rows *btree.BTreeG[dirtyRow], applied uint64, t totals) (totals, error) {
+	began := time.Now()
 	txn := s.db.NewTransaction(true)
 	defer txn.Discard()
 	var err error
@@ -150,6 +155,9 @@ func (s *State) write(rows *btree.BTreeG[dirtyRow], applied uint64, t totals) (t
 	}
 	if err == nil {
 		err = txn.Commit()
+	}
+	if err == nil && s.cfg.Wrote != nil {
+		s.cfg.Wrote(rows.Len(), time.Since(began))
 	}
 	return t, err
 }
@@ -193,9 +201,10 @@ func (s *State) Close() error {
 		err = s.flush()
 	}
 	if closeErr := s.db.Close(); closeErr != nil {
-		err = errors.Join(err, fmt.Errorf("close state: %w", closeErr))
+		return errors.Join(err, fmt.Errorf("close state: %w", closeErr))
 	}
-	return err
+	names, listErr := listTables(s.cfg.Dir)
+	return errors.Join(err, listErr, s.noteTables(names))
 }
 
 // settle waits until nothing is being written in the background. It needs mu held.

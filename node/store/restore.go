@@ -63,14 +63,19 @@ func restore(cfg StateConfig, r io.Reader) error {
 // fill writes the snapshot into the new directory and verifies it.
 func fill(cfg StateConfig, r io.Reader) error {
 	opt := stateOptions(cfg.Dir+newSuffix, cfg.EncryptionKey, cfg.Log)
-	db, err := open(opt.WithSyncWrites(false)) // synced once, at the end: until then it counts for nothing
+	opt = opt.WithSyncWrites(false) // synced once, at the end: until then it counts for nothing
+	db, err := open(opt, false)
 	if err != nil {
 		return err
 	}
-	return errors.Join(fillDB(db, r), db.Close())
+	return errors.Join(fillDB(db, cfg, r), db.Close())
 }
 
-func fillDB(db *badger.DB, r io.Reader) error {
+func fillDB(db *badger.DB, cfg StateConfig, r io.Reader) error {
+	r, err := snapshotKey(cfg.SnapshotKey).opened(r)
+	if err != nil {
+		return fmt.Errorf("open the snapshot: %w", err)
+	}
 	batch := db.NewWriteBatch()
 	defer batch.Cancel()
 	applied, totals, err := readSnapshot(r, func(key, value []byte) error {

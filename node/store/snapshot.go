@@ -21,7 +21,7 @@ import (
 //	end      a zero byte
 //	trailer  number of rows (8), their sum (8), SHA-256 over all before it (32)
 //
-// Rows come in ascending order of their keys; numbers are big-endian. It is not encrypted.
+// Rows come in ascending order of their keys; numbers are big-endian. All of it is sealed, see snapshotKey.
 var snapshotMagic = []byte("ccstate\x01")
 
 const trailerNumbers = 16
@@ -62,9 +62,19 @@ func (n *Snap) Close() {
 	})
 }
 
-// WriteTo writes the snapshot and returns how many bytes that were. Rows that are not those once written
-// mean damage on the disk: that is fatal.
+// WriteTo writes the snapshot, sealed under StateConfig.SnapshotKey, and returns how many bytes that were.
+// Rows that are not those once written mean damage on the disk: that is fatal.
 func (n *Snap) WriteTo(w io.Writer) (int64, error) {
+	out := &countWriter{w: w}
+	err := snapshotKey(n.s.cfg.SnapshotKey).sealed(out, n.writeTo)
+	if err != nil {
+		return out.n, fmt.Errorf("write snapshot at index %d: %w", n.applied, err)
+	}
+	return out.n, nil
+}
+
+// writeTo writes the snapshot as it is before it is sealed.
+func (n *Snap) writeTo(w io.Writer) error {
 	out := newHashWriter(w)
 	out.write(snapshotMagic)
 	out.write(binary.BigEndian.AppendUint64(nil, n.applied))
@@ -75,20 +85,17 @@ func (n *Snap) WriteTo(w io.Writer) (int64, error) {
 		return out.err
 	})
 	if err != nil {
-		return out.n, fmt.Errorf("write snapshot at index %d: %w", n.applied, err)
+		return err
 	}
 	if found != n.totals {
-		return out.n, n.s.faults.report(fmt.Errorf("state at index %d is damaged: %d rows found, %d written"+
-			" (sums %016x and %016x): keep a copy of %s, then restore from a replica or a backup",
-			n.applied, found.rows, n.totals.rows, found.sum, n.totals.sum, n.s.cfg.Dir))
+		return n.s.faults.report(fmt.Errorf("the state is %w: %d rows found, %d written (sums %016x and"+
+			" %016x): keep a copy of %s, then restore from a replica or a backup", ErrDamaged, found.rows,
+			n.totals.rows, found.sum, n.totals.sum, n.s.cfg.Dir))
 	}
 	out.write([]byte{0})
 	out.write(found.encode())
 	out.write(out.hash.Sum(nil))
-	if err := out.flush(); err != nil {
-		return out.n, fmt.Errorf("write snapshot at index %d: %w", n.applied, err)
-	}
-	return out.n, nil
+	return out.flush()
 }
 
 // Verify flushes, then reads everything on disk and compares with what was once written. Damage is an error,
@@ -102,8 +109,10 @@ func (s *State) Verify() error {
 	if err := checkTables(s.db); err != nil {
 		return s.faults.report(fmt.Errorf("state: %w", openError(s.cfg.Dir, err)))
 	}
-	_, err = snap.WriteTo(io.Discard)
-	return err
+	if err := snap.writeTo(io.Discard); err != nil {
+		return fmt.Errorf("verify the state at index %d: %w", snap.applied, err)
+	}
+	return nil
 }
 
 func (t totals) encode() []byte {
@@ -127,11 +136,10 @@ func (n *Snap) rows(fn func(key, value []byte) error) error {
 	return nil
 }
 
-// hashWriter counts and hashes what it writes, and keeps the first error.
+// hashWriter hashes what it writes, and keeps the first error.
 type hashWriter struct {
 	buf  *bufio.Writer
 	hash hash.Hash
-	n    int64
 	err  error
 	num  []byte
 }
@@ -145,8 +153,7 @@ func (h *hashWriter) write(b []byte) {
 		return
 	}
 	_, _ = h.hash.Write(b) // cannot fail
-	n, err := h.buf.Write(b)
-	h.n, h.err = h.n+int64(n), err
+	_, h.err = h.buf.Write(b)
 }
 
 func (h *hashWriter) writeRow(key, value []byte) {
@@ -180,8 +187,8 @@ func readSnapshot(r io.Reader, row func(key, value []byte) error) (uint64, total
 		return 0, totals{}, err
 	}
 	if magic := head[:len(snapshotMagic)]; !bytes.Equal(magic, snapshotMagic) {
-		return 0, totals{}, fmt.Errorf("begins with %q, not with %q: no snapshot, or of a newer carecircle",
-			magic, snapshotMagic)
+		return 0, totals{}, fmt.Errorf("%w: begins with %q, not with %q: no snapshot, or of a newer"+
+			" carecircle", ErrDamaged, magic, snapshotMagic)
 	}
 	applied := binary.BigEndian.Uint64(head[len(snapshotMagic):])
 	var found totals
@@ -200,6 +207,9 @@ func readSnapshot(r io.Reader, row func(key, value []byte) error) (uint64, total
 	}
 }
 
+// cutShort says what an end, or a sealed part that does not open, means here.
+func cutShort(err error) error { return fmt.Errorf("%w: ends too early: %w", ErrDamaged, err) }
+
 // ReadByte makes snapReader an io.ByteReader, for reading lengths.
 func (s *snapReader) ReadByte() (byte, error) {
 	b, err := s.buf.ReadByte()
@@ -212,7 +222,7 @@ func (s *snapReader) ReadByte() (byte, error) {
 func (s *snapReader) bytes(n uint64) ([]byte, error) {
 	b := make([]byte, n)
 	if _, err := io.ReadFull(s.buf, b); err != nil {
-		return nil, fmt.Errorf("ends too early: %w", err)
+		return nil, cutShort(err)
 	}
 	_, _ = s.hash.Write(b)
 	return b, nil
@@ -221,22 +231,22 @@ func (s *snapReader) bytes(n uint64) ([]byte, error) {
 func (s *snapReader) row() (key, value []byte, end bool, err error) {
 	n, err := binary.ReadUvarint(s)
 	if err != nil {
-		return nil, nil, false, fmt.Errorf("ends too early: %w", err)
+		return nil, nil, false, cutShort(err)
 	}
 	if n == 0 {
 		return nil, nil, true, nil
 	}
 	if n-1 > MaxKeyBytes {
-		return nil, nil, false, fmt.Errorf("damaged: a key of %d bytes", n-1)
+		return nil, nil, false, fmt.Errorf("%w: a key of %d bytes", ErrDamaged, n-1)
 	}
 	if key, err = s.bytes(n - 1); err != nil {
 		return nil, nil, false, err
 	}
 	if n, err = binary.ReadUvarint(s); err != nil {
-		return nil, nil, false, fmt.Errorf("ends too early: %w", err)
+		return nil, nil, false, cutShort(err)
 	}
 	if n > maxSnapshotValue {
-		return nil, nil, false, fmt.Errorf("damaged: a value of %d bytes", n)
+		return nil, nil, false, fmt.Errorf("%w: a value of %d bytes", ErrDamaged, n)
 	}
 	value, err = s.bytes(n)
 	return key, value, false, err
@@ -253,13 +263,13 @@ func (s *snapReader) trailer(found totals) error {
 		return err
 	}
 	if !bytes.Equal(numbers, found.encode()) || !bytes.Equal(hash, want) {
-		return fmt.Errorf("damaged: %d rows read, %d in its trailer, or its hash is wrong: fetch it again",
-			found.rows, binary.BigEndian.Uint64(numbers))
+		return fmt.Errorf("%w: %d rows read, %d in its trailer, or its hash is wrong: fetch it again",
+			ErrDamaged, found.rows, binary.BigEndian.Uint64(numbers))
 	}
 	if _, err := s.buf.ReadByte(); err == nil {
-		return errors.New("damaged: something follows its end")
+		return fmt.Errorf("%w: something follows its end", ErrDamaged)
 	} else if !errors.Is(err, io.EOF) {
-		return fmt.Errorf("damaged: reading to its end: %w", err)
+		return fmt.Errorf("%w: reading to its end: %w", ErrDamaged, err)
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 type StateConfig struct {
 	Dir           string       // Badger's; Dir+".restoring", ".replaced" and ".lock" are used, too
 	EncryptionKey []byte       // 32 bytes, or nil for a store that is not encrypted
+	SnapshotKey   []byte       // 32 bytes, the same on all replicas; nil, for tests: snapshots are clear
 	Log           *slog.Logger // slog.Default()
 	FlushBytes    int          // changed rows held in memory before they are written: 512 KiB, at most 1 MiB
 	FlushRows     int          // the same in rows: 2000, at most 10,000
@@ -37,6 +38,7 @@ type State struct {
 	log    *slog.Logger
 	faults *faults
 	db     *badger.DB
+	sums   tableSums // of the tables listed as whole; mu guards it
 
 	// layers holds the changed rows. A flush does not touch a layer but puts others in its place, so a reader
 	// that began with the old ones reads on undisturbed: their rows are by then also in Badger.
@@ -128,6 +130,10 @@ func (cfg StateConfig) withDefaults() (StateConfig, error) {
 	if cfg.Dir == "" {
 		return cfg, errors.New("open state: no directory given")
 	}
+	if n := len(cfg.SnapshotKey); n != 0 && n != KeyBytes {
+		return cfg, fmt.Errorf("open state %s: the snapshot key has %d bytes, must have %d", cfg.Dir, n,
+			KeyBytes)
+	}
 	if cfg.FlushBytes == 0 {
 		cfg.FlushBytes = defaultFlushBytes
 	}
@@ -145,11 +151,20 @@ func (cfg StateConfig) withDefaults() (StateConfig, error) {
 
 // openState opens the directory as it is.
 func openState(cfg StateConfig) (*State, error) {
-	db, err := open(stateOptions(cfg.Dir, cfg.EncryptionKey, cfg.Log))
+	sums, known, err := compareTables(cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("open state %s: %w", cfg.Dir, err)
+	}
+	db, err := open(stateOptions(cfg.Dir, cfg.EncryptionKey, cfg.Log), known)
 	if err != nil {
 		return nil, err
 	}
-	s := &State{cfg: cfg, log: cfg.Log, faults: newFaults(cfg.Fatal, cfg.Log), db: db, cache: newRowCache()}
+	if err := sums.write(cfg.Dir); err != nil {
+		return nil, errors.Join(fmt.Errorf("open state: %w", err), db.Close())
+	}
+	s := &State{
+		cfg: cfg, log: cfg.Log, faults: newFaults(cfg.Fatal, cfg.Log), db: db, sums: sums, cache: newRowCache(),
+	}
 	s.idle = sync.NewCond(&s.mu)
 	s.layers.Store(&layers{changed: newOverlay()})
 	if err := s.readMeta(); err != nil {

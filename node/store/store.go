@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -138,8 +139,9 @@ func oldLogOptions(dir string, key []byte, log *slog.Logger) badger.Options {
 		WithExternalMagic(oldLogMagic)
 }
 
-// open opens Badger and turns its errors into ones that say what to do.
-func open(opt badger.Options) (_ *badger.DB, err error) {
+// open opens Badger and turns its errors into ones that say what to do. Where it is not known that the tables
+// are whole, all of them are read.
+func open(opt badger.Options, whole bool) (_ *badger.DB, err error) {
 	if n := len(opt.EncryptionKey); n != 0 && n != KeyBytes {
 		return nil, fmt.Errorf("open store %s: the key has %d bytes, must have %d", opt.Dir, n, KeyBytes)
 	}
@@ -160,6 +162,9 @@ func open(opt badger.Options) (_ *badger.DB, err error) {
 	db, err := badger.Open(opt)
 	if err != nil {
 		return nil, openError(opt.Dir, err)
+	}
+	if whole {
+		return db, nil
 	}
 	if err := checkTables(db); err != nil {
 		return nil, errors.Join(openError(opt.Dir, err), db.Close())
@@ -202,7 +207,7 @@ func checkTables(db *badger.DB) (err error) {
 
 // openError says what to do. Badger does not wrap its causes, so some are known by their words only.
 func openError(dir string, err error) error {
-	advice := "damaged, or not this store's: keep a copy, then restore from a replica or a backup"
+	var advice string
 	switch text := err.Error(); {
 	case strings.Contains(text, "directory lock"):
 		advice = "another process has it open: stop that one first"
@@ -212,6 +217,10 @@ func openError(dir string, err error) error {
 		advice = "this user may not use the files: give them to the user carecircle runs as"
 	case strings.Contains(text, "no space left"):
 		advice = "the disk is full: free some space and start again, nothing is lost"
+	case errors.Is(err, syscall.EIO):
+		advice = "the disk cannot be read or written: look after it, then restore this node"
+	default:
+		return fmt.Errorf("open store %s: %w, or not this store's: %s: %w", dir, ErrDamaged, healAdvice, err)
 	}
 	return fmt.Errorf("open store %s: %s: %w", dir, advice, err)
 }
