@@ -265,6 +265,12 @@ func coinActCases(s *stage) map[string]kindCase {
 				{"Farida", "", coin.Reverse{Transfer: s.earned}, "name_missing"},
 			},
 		},
+		"coin.import": {good: asked{by: "operator", body: s.hb.lines("issuance>Alice 60")}, refused: []asked{
+			{"Farida", "", s.hb.lines("issuance>Alice 60"), "not_allowed"},
+			{"operator", "", s.hb.lines("issuance>pnobody 60"), "import_refused"},
+			{"operator", "", s.hb.lines("issuance>Alice 0"), "import_refused"},
+			{"operator", "", s.hb.lines(), "bad_import"},
+		}},
 		"coin.welcome": {good: asked{by: "Farida", body: coin.Welcome{Person: p["Norah"]}}, refused: []asked{
 			{"Norah", "", coin.Welcome{Person: p["Norah"]}, "hat_missing"},
 			{"Farida", "", coin.Welcome{Person: "pnobody"}, "person_unknown"},

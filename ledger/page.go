@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // MaxMoves is the largest number of moves of one page.
@@ -208,6 +209,30 @@ func DecodePage(b []byte) (Page, error) {
 	return p, nil
 }
 
+// EncodeMoves is a list of accounts and moves among them as bytes, as in a page. Reasons are left out.
+func EncodeMoves(accounts []string, moves []Move) []byte {
+	columns := (&Page{Moves: moves}).columns()
+	b := make([]byte, 0, 16+32*len(accounts)+5*len(moves))
+	b = append(b, pageVersion, columns)
+	return appendMoves(appendTexts(b, accounts), moves, columns)
+}
+
+// DecodeMoves reads what EncodeMoves wrote.
+func DecodeMoves(b []byte) (accounts []string, moves []Move, err error) {
+	d := packed{decoder{rest: b}}
+	version, columns := d.byte(), d.byte()
+	if d.err == nil && (version != pageVersion || columns&hasReasons != 0) {
+		return nil, nil, fmt.Errorf("ledger: decode moves: version %d, columns %d are not known; update"+
+			" this program", version, columns)
+	}
+	accounts = d.texts(2*MaxMoves, MaxIDBytes)
+	moves = d.moves(columns, len(accounts), 1)
+	if err := d.end(); err != nil {
+		return nil, nil, fmt.Errorf("ledger: decode moves: %w", err)
+	}
+	return accounts, moves, nil
+}
+
 // Encode is the line page as bytes, without book and account: version, number and balances before, and each
 // line's distance to the entry before and its change. Changes and balances are signed varints.
 func (p *LinePage) Encode() []byte {
@@ -329,4 +354,14 @@ func (d *packed) end() error {
 		return fmt.Errorf("%d bytes are left over", len(d.rest))
 	}
 	return d.err
+}
+
+// Reason is the place of a reason in the page's list, which is made longer where it is not there.
+func (p *Page) Reason(reason string) int {
+	at := slices.Index(p.Reasons, reason)
+	if at < 0 {
+		at = len(p.Reasons)
+		p.Reasons = append(p.Reasons, reason)
+	}
+	return at
 }
