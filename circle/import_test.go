@@ -1,6 +1,7 @@
 package circle_test
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -146,6 +147,32 @@ func must(t *testing.T) func(ledger.ID, error) ledger.ID {
 		}
 		return id
 	}
+}
+
+// The transfers of an import have ids that nobody else can take, before or after.
+func TestImportedIDsAreTaken(t *testing.T) {
+	w := importTown(t)
+	out := w.must("operator", "coin.import", w.lines("issuance>Alice 600", "Alice>Ben 120"))
+	got := out.Result.(coin.Imported)
+	of, _, ok := ledger.SeriesOf(ledger.ID(got.Transfer))
+	if !ok || coin.ReadBooks(w.kv).SeriesFree(of) {
+		t.Error("the series of an import is free")
+	}
+	pay := coin.Pay{To: w.people["Ben"], Minutes: 5, Activity: "a lift"}
+	alice := machine.Caller{Actor: w.people["Alice"]}
+	c := w.command(alice, "coin.pay", pay)
+	c.ID = got.Transfer
+	refused(t, w.send(c), "id_reused")
+
+	next := w.command(machine.Caller{Actor: "operator"}, "coin.import", w.lines("issuance>Alice 60"))
+	sum := sha256.Sum256(append([]byte("carecircle page v1"), next.ID[:]...))
+	c = w.command(alice, "coin.pay", pay)
+	c.ID = machine.ID(ledger.NewSeries([14]byte(sum[:14])).ID(700))
+	if out := w.send(c); out.Refusal != nil {
+		t.Fatal(out.Refusal)
+	}
+	refused(t, w.send(next), "id_reused")
+	w.audit()
 }
 
 func TestImportRefusals(t *testing.T) {
