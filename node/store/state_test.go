@@ -291,6 +291,8 @@ func TestLargestCommitFits(t *testing.T) {
 	if err := s.Flush(); err == nil || s.Flushed() != 6 {
 		t.Fatalf("a failed state flushes: %v, %d", err, s.Flushed())
 	}
+	s.Set([]byte("e"), make([]byte, maxFlushBytes))
+	s.Commit(8) // waits for nothing: the write before has failed
 	must(t, s.Close())
 	cfg.Fatal = fatal(t)
 	s = mustState(t, cfg)
