@@ -11,30 +11,6 @@ import (
 	"github.com/carecircle/carecircle/federation/letter"
 )
 
-// refusalCases is one good command of every kind, and what the kind refuses.
-func refusalCases(s *stage) map[string]kindCase {
-	all := map[string]kindCase{
-		"rules.activate": {
-			good: asked{by: "operator", body: machine.Activate{Version: 1}},
-			refused: []asked{
-				{"operator", "", machine.Activate{Version: 0}, "rules_not_newer"},
-				{"operator", "", machine.Activate{Version: 2}, "rules_unknown"},
-				{"Farida", "", machine.Activate{Version: 1}, "not_allowed"},
-			},
-		},
-	}
-	for _, part := range []map[string]kindCase{
-		joiningCases(s), hatCases(s), sessionCases(s), passkeyCases(s), coinRuleCases(s), coinActCases(s),
-		earnCases(s), payCases(s), giveCases(s), exchangeCases(s), letterCases(s), replicaCases(s),
-		timelineCases(s), sealedCases(s),
-	} {
-		for kind, c := range part {
-			all[kind] = c
-		}
-	}
-	return all
-}
-
 func joiningCases(s *stage) map[string]kindCase {
 	now := s.hb.now
 	long := strings.Repeat("n", member.MaxNameRunes+1)
@@ -268,6 +244,12 @@ func coinActCases(s *stage) map[string]kindCase {
 				{"Farida", "", coin.Reverse{Transfer: s.earned}, "name_missing"},
 			},
 		},
+		"coin.import": {good: asked{by: "operator", body: s.hb.lines("issuance>Alice 60")}, refused: []asked{
+			{"Farida", "", s.hb.lines("issuance>Alice 60"), "not_allowed"},
+			{"operator", "", s.hb.lines("issuance>pnobody 60"), "import_refused"},
+			{"operator", "", s.hb.lines("issuance>Alice 0"), "import_refused"},
+			{"operator", "", s.hb.lines(), "bad_import"},
+		}},
 		"coin.welcome": {good: asked{by: "Farida", body: coin.Welcome{Person: p["Norah"]}}, refused: []asked{
 			{"Norah", "", coin.Welcome{Person: p["Norah"]}, "hat_missing"},
 			{"Farida", "", coin.Welcome{Person: "pnobody"}, "person_unknown"},

@@ -303,27 +303,36 @@ func (o *overlay) roomy(book string, leg Leg) (Account, error) {
 	if !ok {
 		return a, unknownAccount(book, leg.Account)
 	}
-	switch a.State {
-	case StateOpen:
-	case StateFrozen:
-		return a, refuse(CodeAccountFrozen, a.ID,
-			"account %s in book %s is frozen; wait until it is opened again", a.ID, book)
-	case StateClosed:
-		return a, refuse(CodeAccountClosed, a.ID, "account %s in book %s is closed; use another", a.ID, book)
-	}
-	if free := a.Posted - a.HeldOut; leg.Change < 0 && free+leg.Change < a.Floor {
-		r := refuse(CodeFloorPassed, a.ID, "%s has %d%s; giving %d would pass the floor of %d",
-			a.ID, a.Posted, heldWords(a.HeldOut, "go out"), leg.out(), a.Floor)
-		r.Have, r.Limit, r.Want = free, a.Floor, leg.out()
-		return a, r
-	}
-	if full := a.Posted + a.HeldIn; leg.Change > 0 && full+leg.Change > a.Ceiling {
-		r := refuse(CodeCeilingPassed, a.ID, "%s has %d%s; getting %d would pass the ceiling of %d",
-			a.ID, a.Posted, heldWords(a.HeldIn, "come in"), leg.in(), a.Ceiling)
-		r.Have, r.Limit, r.Want = full, a.Ceiling, leg.in()
+	if r := a.room(leg.Change); r != nil {
 		return a, r
 	}
 	return a, nil
+}
+
+// room refuses a change that the account cannot take.
+func (a *Account) room(change int64) *Refusal {
+	switch a.State {
+	case StateOpen:
+	case StateFrozen:
+		return refuse(CodeAccountFrozen, a.ID,
+			"account %s in book %s is frozen; wait until it is opened again", a.ID, a.Book)
+	case StateClosed:
+		return refuse(CodeAccountClosed, a.ID, "account %s in book %s is closed; use another", a.ID, a.Book)
+	}
+	leg := Leg{Change: change}
+	if free := a.Posted - a.HeldOut; change < 0 && free+change < a.Floor {
+		r := refuse(CodeFloorPassed, a.ID, "%s has %d%s; giving %d would pass the floor of %d",
+			a.ID, a.Posted, heldWords(a.HeldOut, "go out"), leg.out(), a.Floor)
+		r.Have, r.Limit, r.Want = free, a.Floor, leg.out()
+		return r
+	}
+	if full := a.Posted + a.HeldIn; change > 0 && full+change > a.Ceiling {
+		r := refuse(CodeCeilingPassed, a.ID, "%s has %d%s; getting %d would pass the ceiling of %d",
+			a.ID, a.Posted, heldWords(a.HeldIn, "come in"), leg.in(), a.Ceiling)
+		r.Have, r.Limit, r.Want = full, a.Ceiling, leg.in()
+		return r
+	}
+	return nil
 }
 
 func heldWords(held int64, way string) string {

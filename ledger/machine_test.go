@@ -32,6 +32,10 @@ func TestAgainstModel(t *testing.T) {
 				m.account(t, false, m.drawSpec())
 			},
 			"repeat": m.repeat,
+			"page": func(t *rapid.T) {
+				m.stir(t)
+				m.page(t)
+			},
 			"apply": func(t *rapid.T) {
 				for range 6 { // most of what happens
 					m.stir(t)

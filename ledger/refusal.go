@@ -73,7 +73,9 @@ func refuse(code Code, account, format string, args ...any) *Refusal {
 	return &Refusal{Code: code, Index: -1, Account: account, Message: fmt.Sprintf(format, args...)}
 }
 
-func unknownAccount(book, id string) error {
+func unknownAccount(book, id string) error { return unknown(book, id) }
+
+func unknown(book, id string) *Refusal {
 	return refuse(CodeAccountUnknown, id, "there is no account %s in book %s; open it first", id, book)
 }
 

@@ -24,6 +24,12 @@ type Store interface {
 	// Line, by account and its number from 1.
 	Line(book, account string, n uint64) (Line, bool)
 	PutLine(Line) // a new one
+	// PutPage adds a page: all its entries and records. SeriesFree says whether no transfer of a series is
+	// recorded.
+	PutPage(Page)
+	SeriesFree(Series) bool
+	// PutLines adds the lines an account has of a page.
+	PutLines(LinePage)
 	// Head is the number of entries, which is the number of the newest.
 	Head() uint64
 	PutHead(uint64)

@@ -79,6 +79,31 @@ func (m *Mem) Line(book, account string, n uint64) (Line, bool) {
 // PutLine adds or replaces a line.
 func (m *Mem) PutLine(l Line) { m.lines[lineKey{accountKey{l.Book, l.Account}, l.N}] = l }
 
+// PutPage adds a page, taken apart.
+func (m *Mem) PutPage(p Page) {
+	for seq := p.First; p.Has(seq); seq++ {
+		m.PutEntry(p.Entry(seq))
+		m.PutRecord(p.Record(seq))
+	}
+}
+
+// SeriesFree says whether no transfer of a series is recorded.
+func (m *Mem) SeriesFree(s Series) bool {
+	for n := range 1 << 16 {
+		if _, ok := m.records[s.ID(n)]; ok {
+			return false
+		}
+	}
+	return true
+}
+
+// PutLines adds lines, taken apart.
+func (m *Mem) PutLines(p LinePage) {
+	for n := p.Before.N + 1; p.Has(n); n++ {
+		m.PutLine(p.Line(n))
+	}
+}
+
 // Head is the number of entries.
 func (m *Mem) Head() uint64 { return m.head }
 

@@ -27,7 +27,7 @@ import (
 const (
 	companyEvery = 250 * time.Millisecond // how often the list of replicas is looked at
 	caughtUp     = 64                     // log entries behind the leader at which a newcomer counts
-	companyFile  = "replicas.json"        // where the others were last reached: what a damaged replica goes by
+	companyFile  = "replicas.json"        // where the others were last reached, for a damaged replica
 )
 
 // ReplicaConfig is how this node keeps the circle's books together with others.
@@ -225,8 +225,8 @@ func (m *company) look() error {
 	m.gossip.Recheck()
 	for _, p := range all {
 		if p.ID == m.id && p.Status == replicas.Removed {
-			err := fmt.Errorf("this replica, %q, was removed from its circle by an operator: it may be deleted,"+
-				" or join as a new one in an empty directory", m.id)
+			err := fmt.Errorf("this replica, %q, was removed from its circle by an operator: it may be"+
+				" deleted, or join as a new one in an empty directory", m.id)
 			m.node.fatal(err)
 			return err
 		}

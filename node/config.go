@@ -237,7 +237,8 @@ func ReadKeys(files *vault.Files) (Keys, error) {
 		seeds[i] = seed
 	}
 	return Keys{
-		Circle: ed25519.NewKeyFromSeed(seeds[0]), Host: ed25519.NewKeyFromSeed(seeds[1]), Store: vault.Secret(seeds[2]),
+		Circle: ed25519.NewKeyFromSeed(seeds[0]), Host: ed25519.NewKeyFromSeed(seeds[1]),
+		Store: vault.Secret(seeds[2]),
 	}, nil
 }
 

@@ -63,7 +63,7 @@ func TestRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	look(n)
-	// Founding takes five commands: the vault's first key, the founder's, the circle, its policy, its replica.
+	// Founding takes five commands: the vault's key, the founder's, the circle, its policy, its replica.
 	if metas[0].Position != 5 || metas[1] != metas[0] || metas[2] != metas[0] {
 		t.Errorf("the circle stands at %+v after its starts", metas)
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/carecircle/carecircle/node/vault"
 )
 
-// renewed answers a replica that has lost its disks: its vote is taken away, and once raft's servers say so it
-// may begin anew.
+// renewed answers a replica that has lost its disks: its vote is taken away, and once raft's servers say so
+// it may begin anew.
 func (m *company) renewed(ctx context.Context, from string, _ []byte) ([]byte, error) {
 	result, err := m.node.resultAsNode(ctx, "replicas.renew", replicas.Named{ID: from})
 	if err != nil {

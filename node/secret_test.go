@@ -33,7 +33,9 @@ func TestSecretsAreNotShown(t *testing.T) {
 			slog.New(h).Info("keys", "keys", v, slog.Group("more", "keys", v))
 		}
 	}
-	for _, key := range [][]byte{keys.Store[:], keys.Circle, keys.Host, keys.Circle.Seed(), keys.Host.Seed()} {
+	for _, key := range [][]byte{
+		keys.Store[:], keys.Circle, keys.Host, keys.Circle.Seed(), keys.Host.Seed(),
+	} {
 		decimals := strings.Trim(fmt.Sprint(key[:8]), "[]")
 		for _, form := range []string{
 			string(key), fmt.Sprintf("%x", key[:8]), fmt.Sprintf("%X", key[:8]), decimals,

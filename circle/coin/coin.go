@@ -137,6 +137,8 @@ func rules() []machine.Rule {
 		machine.Do("coin.autogift", "Have the coins you earn given on by themselves.",
 			member.Signed, autoGift),
 		machine.Do("coin.freeze", "Stop an account, or let it go on.", coordinator, freeze),
+		machine.Do("coin.import", "Record many transfers at once: all of them, or none.",
+			machine.Only(machine.ActorOperator), importMany),
 		machine.Do("coin.reverse", "Undo one recorded act.", coordinator, reverse),
 	}
 }

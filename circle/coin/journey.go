@@ -150,11 +150,22 @@ func (f *fold) extend(l lot, to string, seq uint64, story bool) lot {
 // Entries walks the book's entries from one on, oldest first.
 func Entries(r machine.Reader, from uint64) iter.Seq[ledger.Entry] {
 	return func(yield func(ledger.Entry) bool) {
+		books := ReadBooks(r)
+		paged := func(until uint64) bool { // those on pages come between those with a row of their own
+			for ; from < until; from++ {
+				if p, ok := books.page(from); ok && !yield(p.Entry(from)) {
+					return false
+				}
+			}
+			return true
+		}
 		for _, e := range entries.All(r, nil, machine.Key{}.Num(from)) {
-			if !yield(e) {
+			if !paged(e.Seq) || !yield(e) {
 				return
 			}
+			from = e.Seq + 1
 		}
+		paged(books.Head() + 1)
 	}
 }
 

@@ -300,7 +300,7 @@ func forgetEarned(tx *machine.Tx, act Act) {
 }
 
 func reverse(tx *machine.Tx, b Reverse) (Moved, error) {
-	act, ok := acts.Get(tx, machine.Key{}.Bytes(b.Transfer[:]))
+	act, imported, ok := findAct(tx, b.Transfer)
 	if !ok {
 		return Moved{}, machine.Refuse("act_unknown", "There is no such act to undo.")
 	}
@@ -324,7 +324,7 @@ func reverse(tx *machine.Tx, b Reverse) (Moved, error) {
 		undo.Note.Of = act.To
 	}
 	acts.Put(tx, machine.Key{}.Bytes(id[:]), undo)
-	if act.Reason == ReasonEarn {
+	if act.Reason == ReasonEarn && !imported { // what is imported counts for no day
 		forgetEarned(tx, act)
 	}
 	tx.Emit(machine.Event{

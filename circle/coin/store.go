@@ -14,19 +14,31 @@ var (
 	records  = machine.NewTable[ledger.Record]("coin", "record")
 	lines    = machine.NewTable[ledger.Line]("coin", "line")
 	heads    = machine.NewTable[uint64]("coin", "head")
+
+	// What was recorded many at a time: see ledger.Page and ledger.LinePage.
+	pages     = machine.NewTable[[]byte]("coin", "page")        // by the last entry
+	linePages = machine.NewTable[[]byte]("coin", "line-page")   // book, account, the last line
+	series    = machine.NewTable[uint64]("coin", "page-series") // the first entry
 )
 
 // Books is the ledger's store over the circle's tables. Over a plain Reader it can only be read.
 type Books struct {
-	r  machine.Reader
-	tx *machine.Tx
+	r    machine.Reader
+	tx   *machine.Tx
+	last *lastPages // nil: none are kept
+}
+
+// lastPages are those last read: whoever reads one row of a page mostly goes on to the next.
+type lastPages struct {
+	page  ledger.Page
+	lines ledger.LinePage
 }
 
 // Store returns the books for writing within a command.
 func Store(tx *machine.Tx) Books { return Books{r: tx, tx: tx} }
 
 // ReadBooks returns the books for reading.
-func ReadBooks(r machine.Reader) Books { return Books{r: r} }
+func ReadBooks(r machine.Reader) Books { return Books{r: r, last: &lastPages{}} }
 
 // Account implements ledger.Store.
 func (b Books) Account(book, id string) (ledger.Account, bool) {
@@ -40,15 +52,77 @@ func (b Books) PutAccount(a ledger.Account) {
 
 // Entry implements ledger.Store.
 func (b Books) Entry(seq uint64) (ledger.Entry, bool) {
-	return entries.Get(b.r, machine.Key{}.Num(seq))
+	if b.last != nil && b.last.page.Has(seq) {
+		return b.last.page.Entry(seq), true
+	}
+	if e, ok := entries.Get(b.r, machine.Key{}.Num(seq)); ok {
+		return e, true
+	}
+	if p, ok := b.page(seq); ok {
+		return p.Entry(seq), true
+	}
+	return ledger.Entry{}, false
+}
+
+// page finds the page that has an entry.
+func (b Books) page(seq uint64) (ledger.Page, bool) {
+	if b.last != nil && b.last.page.Has(seq) {
+		return b.last.page, true
+	}
+	for _, raw := range pages.All(b.r, nil, machine.Key{}.Num(seq)) {
+		p := sound(ledger.DecodePage(raw))
+		if b.last != nil {
+			b.last.page = p
+		}
+		return p, p.Has(seq)
+	}
+	return ledger.Page{}, false
+}
+
+// sound is for rows that this program wrote itself.
+func sound[V any](v V, err error) V {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }
 
 // PutEntry implements ledger.Store.
 func (b Books) PutEntry(e ledger.Entry) { entries.Add(b.tx, machine.Key{}.Num(e.Seq), e) }
 
-// Record implements ledger.Store.
+// Record implements ledger.Store. What became of a transfer of a page later has a row of its own.
 func (b Books) Record(id ledger.ID) (ledger.Record, bool) {
-	return records.Get(b.r, machine.Key{}.Bytes(id[:]))
+	if r, ok := records.Get(b.r, machine.Key{}.Bytes(id[:])); ok {
+		return r, true
+	}
+	of, n, ok := ledger.SeriesOf(id)
+	if !ok {
+		return ledger.Record{}, false
+	}
+	first, ok := series.Get(b.r, machine.Key{}.Bytes(of[:]))
+	if !ok {
+		return ledger.Record{}, false
+	}
+	p, ok := b.page(first)
+	if seq := first + uint64(n); ok && p.Has(seq) {
+		return p.Record(seq), true
+	}
+	return ledger.Record{}, false
+}
+
+// SeriesFree implements ledger.Store.
+func (b Books) SeriesFree(s ledger.Series) bool {
+	key := machine.Key{}.Bytes(s[:])
+	for range records.All(b.r, key, nil) {
+		return false
+	}
+	return !series.Has(b.r, key)
+}
+
+// PutPage implements ledger.Store.
+func (b Books) PutPage(p ledger.Page) {
+	pages.Add(b.tx, machine.Key{}.Num(p.Last()), p.Encode())
+	series.Put(b.tx, machine.Key{}.Bytes(p.Series[:]), p.First)
 }
 
 // PutRecord implements ledger.Store.
@@ -56,7 +130,29 @@ func (b Books) PutRecord(r ledger.Record) { records.Put(b.tx, machine.Key{}.Byte
 
 // Line implements ledger.Store.
 func (b Books) Line(book, account string, n uint64) (ledger.Line, bool) {
-	return lines.Get(b.r, machine.Key{}.Str(book).Str(account).Num(n))
+	if b.last != nil && b.last.lines.Account == account && b.last.lines.Book == book && b.last.lines.Has(n) {
+		return b.last.lines.Line(n), true
+	}
+	key := machine.Key{}.Str(book).Str(account)
+	if l, ok := lines.Get(b.r, key.Num(n)); ok {
+		return l, true
+	}
+	for _, raw := range linePages.All(b.r, key, key.Num(n)) {
+		p := sound(ledger.DecodeLinePage(book, account, raw))
+		if b.last != nil {
+			b.last.lines = p
+		}
+		if p.Has(n) {
+			return p.Line(n), true
+		}
+		break
+	}
+	return ledger.Line{}, false
+}
+
+// PutLines implements ledger.Store.
+func (b Books) PutLines(p ledger.LinePage) {
+	linePages.Add(b.tx, machine.Key{}.Str(p.Book).Str(p.Account).Num(p.Last()), p.Encode())
 }
 
 // PutLine implements ledger.Store.
@@ -93,13 +189,12 @@ func inWords(tx *machine.Tx, err error, m Movement) error {
 	code := string(r.Code)
 	switch r.Code {
 	case ledger.CodeFloorPassed:
-		a, _ := Store(tx).Account(Book, r.Account)
-		free := a.Posted - a.HeldOut
-		if a.Kind == KindCircle {
+		if kindOf(r.Account) == KindCircle {
+			a, _ := Store(tx).Account(Book, r.Account)
 			return limitReached(who, a)
 		}
 		refusal := machine.Refuse(code, "%s has %s. Giving %s would leave %s, below the floor of %s.", who,
-			Coins(free), Coins(m.Minutes), Coins(free-m.Minutes), Coins(a.Floor))
+			Coins(r.Have), Coins(m.Minutes), Coins(r.Have-m.Minutes), Coins(r.Limit))
 		if p, err := PolicyOf(tx); err == nil {
 			refusal.Because = p.Decision
 		}

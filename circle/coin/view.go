@@ -149,6 +149,9 @@ func actOf(r machine.Reader, t *ledger.Transfer) (Act, bool) {
 	if t == nil {
 		return Act{}, false
 	}
+	if act, ok := importedAct(r, t); ok {
+		return act, true
+	}
 	id := t.ID
 	if t.Op == ledger.OpSettle || t.Op == ledger.OpVoid {
 		id = t.Of

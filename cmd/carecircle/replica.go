@@ -16,8 +16,8 @@ import (
 func replicaCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "replica", Short: "The machines that keep a circle's books", Args: noArgs,
-		Long: `A circle's books are kept by one machine, or by three or five. With three, any one may burn, lie or be
-switched off, and the circle goes on; with five, any two.
+		Long: `A circle's books are kept by one machine, or by three or five. With three, any one may burn,
+lie or be switched off, and the circle goes on; with five, any two.
 
   on the first machine:   carecircle replica invite --data DIR
   on each further one:    carecircle join INVITATION --data DIR --listen IP:PORT --gossip IP:PORT
@@ -31,9 +31,9 @@ switched off, and the circle goes on; with five, any two.
 func replicaInvite() *cobra.Command {
 	var conn connection
 	c := &cobra.Command{
-		Use: "invite", Short: "Let one more machine keep the books: prints an invitation, good once, for an hour",
-		Long: "Prints an invitation. Whoever has it can become a replica of the circle and read all of its\n" +
-			"books: hand it over as you would a key.",
+		Use: "invite", Short: "Let one more machine keep the books",
+		Long: "Prints an invitation, good once and for an hour. Whoever has it can become a replica of\n" +
+			"the circle and read all of its books: hand it over as you would a key.",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			client, err := conn.client()
@@ -80,7 +80,8 @@ func replicaList() *cobra.Command {
 func replicaRemove() *cobra.Command {
 	var conn connection
 	c := &cobra.Command{
-		Use: "remove ID", Short: "Have a machine keep the circle's books no longer", Args: exactly("replica's id"),
+		Use: "remove ID", Short: "Have a machine keep the circle's books no longer",
+		Args: exactly("replica's id"),
 		RunE: func(c *cobra.Command, args []string) error {
 			client, err := conn.client()
 			if err != nil {

@@ -4,6 +4,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -60,6 +61,7 @@ func New(cfg Config, title, version string) (*API, error) {
 // Routes registers the API's handlers.
 func (a *API) Routes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /api/v1/do/{kind}", a.do)
+	mux.HandleFunc("POST /api/v1/bulk", a.bulk)
 	mux.HandleFunc("GET /api/v1/view/{name}", a.view)
 	mux.HandleFunc("GET /api/v1/events", a.events)
 	mux.HandleFunc("GET /api/v1/kinds", a.kinds)
@@ -94,7 +96,7 @@ func NewID() (machine.ID, error) {
 func (a *API) do(w http.ResponseWriter, r *http.Request) {
 	by, ok := a.cfg.Caller(r.Context())
 	if !ok {
-		a.refuse(w, machine.Refuse("not_signed_in", "Sign in first."))
+		a.refuse(w, notSignedIn())
 		return
 	}
 	var req Request
@@ -110,6 +112,13 @@ func (a *API) do(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, err)
 		return
 	}
+	a.run(w, r, c)
+}
+
+func notSignedIn() error { return machine.Refuse("not_signed_in", "Sign in first.") }
+
+// run has the circle do a command, and answers.
+func (a *API) run(w http.ResponseWriter, r *http.Request, c machine.Command) {
 	ctx, cancel := context.WithTimeout(r.Context(), doTimeout)
 	defer cancel()
 	out, err := a.cfg.Circle.Do(ctx, c)
@@ -127,17 +136,11 @@ func (a *API) do(w http.ResponseWriter, r *http.Request) {
 
 // BuildCommand turns a JSON request into a command of the kind, or says what is wrong with it.
 func BuildCommand(m *machine.Machine, by machine.Caller, kind string, req Request) (machine.Command, error) {
-	var id machine.ID
-	var err error
-	if req.ID != "" {
-		id, err = machine.ParseID(req.ID)
-	} else {
-		id, err = NewID()
-	}
+	id, err := idOf(req.ID)
 	if err != nil {
 		return machine.Command{}, err
 	}
-	rule, ok := findRule(m, kind)
+	rule, ok := m.Newest(kind)
 	if !ok {
 		return machine.Command{}, machine.Refuse("unknown_kind", "There is no command %.60q. The list:"+
 			" carecircle help kinds.", kind)
@@ -146,19 +149,18 @@ func BuildCommand(m *machine.Machine, by machine.Caller, kind string, req Reques
 	if len(req.Body) == 0 {
 		req.Body = json.RawMessage("{}")
 	}
-	if err := strictJSON(strings.NewReader(string(req.Body)), body.Interface()); err != nil {
+	if err := strictJSON(bytes.NewReader(req.Body), body.Interface()); err != nil {
 		return machine.Command{}, err
 	}
 	return machine.NewCommand(id, by, 0, kind, body.Elem().Interface())
 }
 
-func findRule(m *machine.Machine, kind string) (found machine.Rule, ok bool) {
-	for _, r := range m.Rules() {
-		if r.Kind == kind {
-			found, ok = r, true // the newest form comes last
-		}
+// idOf reads a request's id, or draws one.
+func idOf(text string) (machine.ID, error) {
+	if text == "" {
+		return NewID()
 	}
-	return found, ok
+	return machine.ParseID(text)
 }
 
 // strictJSON reads exactly one JSON value without fields nobody knows.

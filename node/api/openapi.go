@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 
+	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/machine"
 )
 
@@ -29,12 +30,7 @@ func Describe(m *machine.Machine, title, version string) any {
 					"body":       schema(r.Body),
 				},
 			})},
-			"responses": responses(object{
-				"type": "object", "required": []string{"id", "position", "result"}, "properties": object{
-					"id": object{"type": "string"}, "position": object{"type": "integer"},
-					"repeated": object{"type": "boolean"}, "result": schema(r.Result),
-				},
-			}),
+			"responses": responses(answer(r.Result)),
 		}}
 	}
 	for _, v := range m.Views() {
@@ -44,6 +40,12 @@ func Describe(m *machine.Machine, title, version string) any {
 			"parameters": parameters(v.Query), "responses": responses(schema(v.Answer)),
 		}}
 	}
+	paths["/api/v1/bulk"] = object{"post": object{
+		"operationId": "bulk", "summary": "Many transfers as one coin.import.",
+		"description": "Who: as coin.import.", "tags": []string{"coin"},
+		"requestBody": object{"required": true, "content": jsonContent(schema(reflect.TypeFor[Bulk]()))},
+		"responses":   responses(answer(reflect.TypeFor[coin.Imported]())),
+	}}
 	return object{
 		"openapi": "3.1.0", "info": object{"title": title, "version": version}, "paths": paths,
 		"components": object{
@@ -56,6 +58,16 @@ func Describe(m *machine.Machine, title, version string) any {
 			"securitySchemes": object{"bearer": object{"type": "http", "scheme": "bearer"}},
 		},
 		"security": []object{{"bearer": []string{}}},
+	}
+}
+
+// answer is the schema of Answer with a result of some type.
+func answer(result reflect.Type) object {
+	return object{
+		"type": "object", "required": []string{"id", "position", "result"}, "properties": object{
+			"id": object{"type": "string"}, "position": object{"type": "integer"},
+			"repeated": object{"type": "boolean"}, "result": schema(result),
+		},
 	}
 }
 
@@ -95,12 +107,22 @@ func parameters(query reflect.Type) []object {
 var (
 	textType = reflect.TypeFor[encoding.TextMarshaler]()
 	jsonType = reflect.TypeFor[json.Marshaler]()
+
+	transfersType = reflect.TypeFor[coin.Transfers]()
 )
 
 // schema is the JSON Schema of a Go type, as encoding/json writes it.
 func schema(t reflect.Type) object {
 	if t.Kind() == reflect.Pointer {
 		return schema(t.Elem())
+	}
+	if t == transfersType {
+		return object{"type": "array", "items": object{
+			"type": "array", "minItems": 3, "maxItems": 4,
+			"prefixItems": []object{
+				{"type": "string"}, {"type": "string"}, {"type": "integer"}, {"type": "integer"},
+			},
+		}}
 	}
 	if t.Implements(textType) || t.Implements(jsonType) {
 		return object{"type": "string"}

@@ -22,12 +22,9 @@ import (
 // The time in c is overwritten: a later command never gets an earlier one.
 func (r *Replica) Do(ctx context.Context, c machine.Command) (machine.Outcome, error) {
 	c.At = r.stamps.next(r.cfg.Now().UnixMilli())
-	if err := r.cfg.Machine.Check(c); err != nil { // stamped, for that is what must be readable in the log
-		return machine.Outcome{Kind: c.Kind, Refusal: machine.AsError(err)}, nil
-	}
-	raw, err := c.Encode()
+	raw, err := r.cfg.Machine.Ready(c) // stamped, for that is what must be readable in the log
 	if err != nil {
-		return machine.Outcome{}, fmt.Errorf("do %s: %w", c.Kind, err)
+		return machine.Outcome{Kind: c.Kind, Refusal: machine.AsError(err)}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, doLimit)
 	defer cancel()

@@ -23,7 +23,7 @@ func (s *State) Commit(index uint64) {
 	}
 	s.open = false
 	s.applied.Store(index)
-	for s.isWriting() && s.gathered(maxFlushBytes, maxFlushRows) {
+	for s.isWriting() && s.gathered(maxFlushBytes, maxFlushRows) && s.faults.err() == nil {
 		s.idle.Wait()
 	}
 	if !s.isWriting() && s.gathered(s.cfg.FlushBytes, s.cfg.FlushRows) && s.faults.err() == nil {

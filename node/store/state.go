@@ -163,7 +163,8 @@ func openState(cfg StateConfig) (*State, error) {
 		return nil, errors.Join(fmt.Errorf("open state: %w", err), db.Close())
 	}
 	s := &State{
-		cfg: cfg, log: cfg.Log, faults: newFaults(cfg.Fatal, cfg.Log), db: db, sums: sums, cache: newRowCache(),
+		cfg: cfg, log: cfg.Log, faults: newFaults(cfg.Fatal, cfg.Log), db: db, sums: sums,
+		cache: newRowCache(),
 	}
 	s.idle = sync.NewCond(&s.mu)
 	s.layers.Store(&layers{changed: newOverlay()})

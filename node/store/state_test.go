@@ -65,6 +65,21 @@ var (
 	})
 )
 
+// everyKey is every key that anyKey draws.
+func everyKey() [][]byte {
+	keys, from := [][]byte{{}}, 0
+	for range 3 {
+		last := len(keys)
+		for _, k := range keys[from:last] {
+			for _, b := range []byte{0, 'a', 'b', 0xff} {
+				keys = append(keys, append(bytes.Clone(k), b))
+			}
+		}
+		from = last
+	}
+	return keys
+}
+
 func (m *stateModel) Set(t *rapid.T) {
 	key, value := anyKey.Draw(t, "key"), rapid.SliceOfN(rapid.Byte(), 0, 5).Draw(t, "value")
 	m.s.Set(key, value)
@@ -160,6 +175,12 @@ func (m *stateModel) Walk(t *rapid.T) {
 func (m *stateModel) Check(t *rapid.T) {
 	if got, want := all(m.s), all(m.mem); !equalRows(got, want) {
 		t.Fatalf("rows\n got %q\nwant %q", got, want)
+	}
+	for _, key := range everyKey() {
+		got, gotOK := m.s.Get(key)
+		if want, wantOK := m.mem.Get(key); gotOK != wantOK || !bytes.Equal(got, want) {
+			t.Fatalf("Get(%x) = %x %v, want %x %v", key, got, gotOK, want, wantOK)
+		}
 	}
 	m.s.mu.Lock()
 	rows, sum, flushed := m.s.totals.rows, m.s.totals.sum, m.s.flushed.Load()
@@ -270,6 +291,8 @@ func TestLargestCommitFits(t *testing.T) {
 	if err := s.Flush(); err == nil || s.Flushed() != 6 {
 		t.Fatalf("a failed state flushes: %v, %d", err, s.Flushed())
 	}
+	s.Set([]byte("e"), make([]byte, maxFlushBytes))
+	s.Commit(8) // waits for nothing: the write before has failed
 	must(t, s.Close())
 	cfg.Fatal = fatal(t)
 	s = mustState(t, cfg)

@@ -116,6 +116,8 @@ func coinWords(e member.Happened, subject, object, amount string) (icon, text st
 		return "gift", subject + " gave " + amount + " to " + object
 	case "coin.welcomed":
 		return "door", subject + has(subject) + " been welcomed with " + amount + " from the pool"
+	case "coin.imported":
+		return "tick", amount + " were entered from another book: " + e.Words
 	case "coin.frozen":
 		return "warning", "the account of " + subject + " was stopped" + because(e.Words)
 	case "coin.unfrozen":

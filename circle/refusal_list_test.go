@@ -1,0 +1,27 @@
+package circle_test
+
+import "github.com/carecircle/carecircle/circle/machine"
+
+// refusalCases is one good command of every kind, and what the kind refuses.
+func refusalCases(s *stage) map[string]kindCase {
+	all := map[string]kindCase{
+		"rules.activate": {
+			good: asked{by: "operator", body: machine.Activate{Version: 1}},
+			refused: []asked{
+				{"operator", "", machine.Activate{Version: 0}, "rules_not_newer"},
+				{"operator", "", machine.Activate{Version: 2}, "rules_unknown"},
+				{"Farida", "", machine.Activate{Version: 1}, "not_allowed"},
+			},
+		},
+	}
+	for _, part := range []map[string]kindCase{
+		joiningCases(s), hatCases(s), sessionCases(s), passkeyCases(s), coinRuleCases(s), coinActCases(s),
+		earnCases(s), payCases(s), giveCases(s), exchangeCases(s), letterCases(s), replicaCases(s),
+		timelineCases(s), sealedCases(s),
+	} {
+		for kind, c := range part {
+			all[kind] = c
+		}
+	}
+	return all
+}
