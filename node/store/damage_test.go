@@ -159,6 +159,18 @@ func TestWrongFiles(t *testing.T) {
 	}
 }
 
+// The only segment of a log is missed, too.
+func TestMissingLogIsNoticed(t *testing.T) {
+	cfg := logConfig(t, filepath.Join(t.TempDir(), "log"))
+	l := mustLog(t, cfg)
+	must(t, l.StoreLogs(entries(1, 3, 1)))
+	must(t, l.Close())
+	must(t, os.Remove(segmentPath(cfg.Dir, 1)))
+	if _, err := OpenLog(cfg); !errors.Is(err, ErrDamaged) {
+		t.Fatalf("the entries are gone: %v", err)
+	}
+}
+
 // tornLog is smallLog with one more batch, entries 25 to 33, from end to after in the newest segment.
 func tornLog(t *testing.T) (cfg LogConfig, path string, end, after int64) {
 	t.Helper()
@@ -293,6 +305,7 @@ func TestTornVote(t *testing.T) {
 			must(t, err)
 			candidate, err := l.Get([]byte(voteCandidateKey))
 			must(t, err)
+			must(t, l.stable.check()) // both copies are whole again
 			want := "5 ann"
 			if at >= slotBytes {
 				want = "6 bob"

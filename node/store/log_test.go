@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -322,8 +324,8 @@ func TestVoteIsStoredWhole(t *testing.T) {
 	}
 	must(t, l.SetUint64([]byte(voteTermKey), 4))
 	must(t, l.Set([]byte(voteCandidateKey), []byte("ann")))
-	must(t, l.SetUint64([]byte("CurrentTerm"), 5))
 	must(t, l.SetUint64([]byte(voteTermKey), 5))
+	must(t, l.SetUint64([]byte("CurrentTerm"), 5)) // takes no half of the vote with it
 	if got := vote(l); got != "5 <nil> ann <nil>" {
 		t.Fatal(got)
 	}
@@ -367,4 +369,56 @@ func TestLogStopsAtFirstError(t *testing.T) {
 			t.Errorf("after a failure: %v", err)
 		}
 	}
+}
+
+// Readers go on beside appends and deletions, as raft has it: they find an entry, or none, never another.
+func TestReadersBesideWriters(t *testing.T) {
+	cfg := logConfig(t, filepath.Join(t.TempDir(), "log"))
+	cfg.segmentBytes = 8 << 10
+	l := mustLog(t, cfg)
+	closeAfter(t, l)
+	must(t, l.StoreLogs(entries(1, 50, 1)))
+	done := make(chan struct{})
+	var running sync.WaitGroup
+	for range 3 {
+		running.Go(func() {
+			for seen := uint64(0); ; {
+				select {
+				case <-done:
+					if seen == 0 {
+						t.Error("nothing was read")
+					}
+					return
+				default:
+				}
+				first, last := l.bounds()
+				var e raft.Log
+				err := l.GetLog(first+rand.Uint64N(last-first+1), &e)
+				switch {
+				case err == nil && bytes.HasSuffix(e.Data, fmt.Appendf(nil, "/%d", e.Index)):
+					seen++
+				case !errors.Is(err, raft.ErrLogNotFound):
+					t.Errorf("%v: %v", e, err)
+				}
+			}
+		})
+	}
+	running.Go(func() { // raft removes the front beside appending
+		for range 40 {
+			if first, last := l.bounds(); last > first+100 {
+				if err := l.DeleteRange(0, last-100); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+	for i := range 300 {
+		_, last := l.bounds()
+		must(t, l.StoreLogs(entries(last+1, 20, uint64(i+2))))
+		if i%10 == 9 {
+			must(t, l.DeleteRange(last+5, last+20))
+		}
+	}
+	close(done)
+	running.Wait()
 }
