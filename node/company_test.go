@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -295,5 +298,58 @@ func TestJoinTicket(t *testing.T) {
 	if _, err := alone.InviteReplica(t.Context()); !errors.As(err, &refusal) ||
 		refusal.Code != "replica_alone" {
 		t.Errorf("a node without an address invites: %v", err)
+	}
+}
+
+// Reads through the door of any replica see what another one answered. One that is cut off says so.
+func TestReadsAtAnyDoor(t *testing.T) {
+	c := newCompany(t, 3)
+	alice := c.invite(0, "Alice")
+	c.must(0, "coin.earn", coin.Earn{Person: alice, Minutes: 60, Activity: "garden"})
+	get := func(i int, path string) (*http.Response, string) {
+		t.Helper()
+		token, err := node.OperatorToken(c.dirs[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		url := "http://" + c.nodes[i].Addr() + path
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(path, "/api/") {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res, string(body)
+	}
+	const circle = "/api/v1/view/member.circle"
+	for i := range 3 {
+		res, body := get(i, circle)
+		if res.StatusCode != http.StatusOK || !strings.Contains(body, "Hebden Bridge") {
+			t.Errorf("replica %d: %s %s", i, res.Status, body)
+		}
+	}
+	c.stop(1)
+	c.stop(2)
+	if res, body := get(0, circle); res.StatusCode != http.StatusServiceUnavailable ||
+		!strings.Contains(body, `"stale"`) {
+		t.Errorf("alone: %s %s", res.Status, body)
+	}
+	if res, body := get(0, circle+"?stale=1"); res.StatusCode != http.StatusOK ||
+		res.Header.Get("Carecircle-Stale") == "" || !strings.Contains(body, "Hebden Bridge") {
+		t.Errorf("alone, asked for what it has: %s %s", res.Status, body)
+	}
+	if res, body := get(0, "/signin"); res.StatusCode != http.StatusOK ||
+		!strings.Contains(body, "out of date") {
+		t.Errorf("alone, a page: %s %s", res.Status, body)
 	}
 }

@@ -82,7 +82,7 @@ func (n *Node) openHTTP() error {
 		return fmt.Errorf("listen on %s; is another node running there? %w", n.Config.HTTP, err)
 	}
 	n.http = &http.Server{
-		Handler:           n.observed(mux, gate.Identify(gate.Protect(mux))),
+		Handler:           n.observed(mux, n.fresh(gate.Identify(gate.Protect(mux)))),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       60 * time.Second,
 		WriteTimeout:      60 * time.Second,

@@ -26,7 +26,7 @@ func StatusOf(code string) int {
 		return http.StatusRequestEntityTooLarge
 	case "too_many_requests":
 		return http.StatusTooManyRequests
-	case "unavailable":
+	case "unavailable", "stale":
 		return http.StatusServiceUnavailable
 	}
 	switch {

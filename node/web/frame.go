@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -75,6 +76,18 @@ var doneNotices = map[string]notice{
 	"allied": {Tone: "good", Title: "You are allied.", Text: "Coins can go both ways now."},
 }
 
+var staleNotice = notice{
+	Tone: "heads-up", Title: "This may be out of date.",
+	Text: "This machine cannot reach the circle's other ones just now. What you do will wait until it can.",
+}
+
+type staleKey struct{}
+
+// Stale marks a request whose pages may show what is out of date, so that they say so.
+func Stale(ctx context.Context) context.Context { return context.WithValue(ctx, staleKey{}, true) }
+
+func isStale(ctx context.Context) bool { return ctx.Value(staleKey{}) != nil }
+
 // show writes a page of ours: the frame around the body.
 func (v *visit) show(status int, name, title string, back wayBack, body any) error {
 	f, err := v.frame(title)
@@ -96,6 +109,9 @@ func (v *visit) frame(title string) (page, error) {
 	f.Circle = circleName{Name: v.about.Name, Place: v.about.Place}
 	if n, ok := doneNotices[v.r.URL.Query().Get("done")]; ok && v.r.Method == http.MethodGet {
 		f.Notices = append(f.Notices, n)
+	}
+	if isStale(v.r.Context()) {
+		f.Notices = append(f.Notices, staleNotice)
 	}
 	if v.me.Person == "" {
 		return f, nil
