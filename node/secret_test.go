@@ -36,7 +36,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 	for _, key := range [][]byte{
 		keys.Store[:], keys.Circle, keys.Host, keys.Circle.Seed(), keys.Host.Seed(),
 	} {
-		decimals := strings.Trim(fmt.Sprint(key[:8]), "[]")
+		decimals := strings.Trim(fmt.Sprintf("%d", key[:8]), "[]")
 		for _, form := range []string{
 			string(key), fmt.Sprintf("%x", key[:8]), fmt.Sprintf("%X", key[:8]), decimals,
 			strings.ReplaceAll(decimals, " ", ","), base64.StdEncoding.EncodeToString(key)[:8],

@@ -231,7 +231,7 @@ func (g *Gossip) snapshot() []known {
 	all := make([]known, 0, len(g.peers))
 	for _, k := range g.peers {
 		one := *k
-		one.Peer.Addrs = slices.Clone(k.Peer.Addrs)
+		one.Addrs = slices.Clone(k.Addrs)
 		all = append(all, one)
 	}
 	return all

@@ -96,7 +96,7 @@ func (g *Gossip) see(n node) {
 		k.Since = time.Now()
 	}
 	k.card, k.gossip = c, n.addr
-	k.Peer.Addrs, k.Alive = c.Addrs, true
+	k.Addrs, k.Alive = c.Addrs, true
 	g.tell()
 }
 

@@ -156,7 +156,7 @@ func (c *scan) segment(number uint64, newest bool) error {
 	if c.size < c.s.reserve {
 		return damaged(c.log.last+1, fmt.Errorf("%s is cut short", f.Name()))
 	}
-	torn, err := c.tail(cause)
+	torn, err := c.tail()
 	if err != nil {
 		return err
 	}

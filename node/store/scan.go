@@ -148,11 +148,11 @@ func (c *scan) run(plain []byte) error {
 	return nil
 }
 
-// tail decides what stands at the end of the newest segment, where reading it stopped with cause: nothing,
+// tail decides what stands at the end of the newest segment, where reading it stopped: nothing,
 // or a batch that a crash cut off before it was synced and nobody was told yes, or damage. What is cut off
 // reads as zeros: the file had its length before, and a disk writes sectors whole. No whole frame has such
 // zeros, nor a frame with some bits changed; and a batch with a later one behind it was synced.
-func (c *scan) tail(cause error) (torn bool, err error) {
+func (c *scan) tail() (torn bool, err error) {
 	used, err := c.used()
 	if err != nil {
 		return false, err
