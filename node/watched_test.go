@@ -142,7 +142,7 @@ func TestMetrics(t *testing.T) {
 	for metric, want := range map[string]float64{
 		build: 1, "carecircle_ready": 1, `carecircle_replica_state{state="leader"}`: 1,
 		`carecircle_replica_lag_entries{replica="one"}`:               0,
-		"carecircle_journal_position":                                 3,
+		"carecircle_journal_position":                                 6,
 		`carecircle_views_total{outcome="done",view="coin.overview"}`: 1,
 		"carecircle_sign_in_failures_total":                           3,
 	} {
@@ -290,7 +290,7 @@ func TestStatus(t *testing.T) {
 	switch {
 	case !s.Ready, len(s.Checks) != 4, s.Replica.State != "Leader", s.Replica.Leader != "one":
 		t.Errorf("status %+v", s)
-	case s.Replica.Position != 2, s.Replica.Applied == 0, s.Replica.LagEntries != 0, s.Replica.Term == 0:
+	case s.Replica.Position != 5, s.Replica.Applied == 0, s.Replica.LagEntries != 0, s.Replica.Term == 0:
 		t.Errorf("replica %+v", s.Replica)
 	case s.MemoryBytes < 1<<20, s.DiskFree == 0, s.DiskSize < s.DiskFree, s.ReadyMillis <= 0:
 		t.Errorf("status %+v", s)
