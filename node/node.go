@@ -31,6 +31,7 @@ import (
 const (
 	flushEvery   = time.Second
 	readyTimeout = 60 * time.Second
+	sayEvery     = 10 * time.Second // while a start waits for other replicas
 	stopTimeout  = 5 * time.Second
 	longLog      = 20_000 // entries beyond the newest snapshot
 )
@@ -207,9 +208,28 @@ func (n *Node) openReplica(ctx context.Context) error {
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	return n.replica.Ready(ctx)
+	return n.awaitReady(ctx)
+}
+
+// awaitReady waits until this replica has all that the circle has answered. A circle's only replica has it
+// soon or never; one of several may have to wait for the others, or to fetch much, and says so meanwhile.
+func (n *Node) awaitReady(ctx context.Context) error {
+	if n.company == nil {
+		ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+		defer cancel()
+		return n.replica.Ready(ctx)
+	}
+	for {
+		slice, cancel := context.WithTimeout(ctx, sayEvery)
+		err := n.replica.Ready(slice)
+		cancel()
+		if err == nil || ctx.Err() != nil || errors.Is(err, replica.ErrStopped) {
+			return err
+		}
+		s := n.replica.Status()
+		n.options.Log.Warn("waiting for the circle's other replicas",
+			"leader", s.Leader, "applied", s.Applied, "why", err)
+	}
 }
 
 func (n *Node) fatal(err error) {
