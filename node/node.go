@@ -154,6 +154,7 @@ func (n *Node) open(ctx context.Context) error {
 		return err
 	}
 	if n.company != nil {
+		n.company.mesh.HandleJoin(n.company.joins) // not before: a restored circle begins its epoch first
 		n.running.Go(func() { n.company.run(background) })
 	}
 	n.running.Go(func() { n.keepFlushed(background) })
@@ -209,7 +210,7 @@ func (n *Node) openReplica(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	return n.replica.Ready(ctx)
+	return n.company.notReady(ctx, n.replica.Ready(ctx))
 }
 
 func (n *Node) fatal(err error) {
