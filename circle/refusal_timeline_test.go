@@ -11,7 +11,7 @@ func timelineCases(s *stage) map[string]kindCase {
 	at := machine.ReadMeta(s.hb.kv)
 	good := timeline.Open{
 		Epoch: 1, FromPosition: at.Position, FromHead: at.Head, Backup: machine.ID{7}, Why: "the disk broke",
-		At: s.hb.now,
+		At: s.hb.now, Host: hostKey(77),
 	}
 	change := func(fn func(*timeline.Open)) timeline.Open {
 		b := good
@@ -23,7 +23,11 @@ func timelineCases(s *stage) map[string]kindCase {
 		refused: []asked{
 			{"Farida", "", good, "not_allowed"},
 			{"Alice", "", good, "not_allowed"},
-			{"operator", "", change(func(b *timeline.Open) { b.Epoch = 0 }), "epoch_not_next"},
+			{"operator", "", good, "not_allowed"},
+			{"node", "", change(func(b *timeline.Open) { b.Host = hostKey(7)[1:] }), "bad_host"},
+			{
+				"operator", "", change(func(b *timeline.Open) { b.Epoch, b.Host = 0, nil }), "epoch_not_next",
+			},
 			{
 				"node", "", change(func(b *timeline.Open) { b.Epoch = timeline.MaxEpochs + 1 }),
 				"epoch_not_next",

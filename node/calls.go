@@ -72,7 +72,6 @@ func (m *company) serve() {
 		return json.Marshal(keyOf(e))
 	})
 	m.mesh.Handle(callRenew, m.renewed)
-	m.mesh.HandleJoin(m.joins)
 }
 
 // doHere does a command that another replica was asked for.

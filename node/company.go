@@ -88,12 +88,9 @@ func (n *Node) openCompany() error {
 	}
 	c := *n.Config.Replica
 	m := &company{id: c.ID, node: n, log: n.options.Log}
-	var all []replicas.Replica
-	if n.state != nil {
-		all = replicas.All(n.state)
-	}
-	if len(all) == 0 {
-		all = n.lastCompany()
+	all, err := n.firstCompany()
+	if err != nil {
+		return err
 	}
 	m.known.Store(&all)
 	ca, err := peers.CircleCA(n.Keys.Circle.Seed())
@@ -284,6 +281,45 @@ func (n *Node) register(ctx context.Context) error {
 		return nil
 	}
 	return n.doAsNode(ctx, "replicas.register", me)
+}
+
+// firstCompany is who may speak with this replica until it has looked at the circle's list: as the state on
+// disk has it, or as it was when that could be read last.
+func (n *Node) firstCompany() ([]replicas.Replica, error) {
+	if n.state == nil {
+		return n.lastCompany(), nil
+	}
+	note, err := n.toOpen(n.state)
+	if err != nil {
+		return nil, err
+	}
+	if note != nil {
+		// The books of a backup name machines that are lost. Should one come back, it must not get in with
+		// what happened after the backup.
+		return []replicas.Replica{{
+			ID: replicas.First, Host: n.Keys.HostPublic(), Status: replicas.Voting,
+		}}, nil
+	}
+	if all := replicas.All(n.state); len(all) > 0 {
+		return all, nil
+	}
+	return n.lastCompany(), nil
+}
+
+// notReady adds to why a start failed what the others say.
+func (m *company) notReady(ctx context.Context, err error) error {
+	if m == nil || err == nil || len(m.others()) == 0 {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx) // whose time is up
+	for _, p := range m.others() {
+		if _, asked := m.standing(ctx, p.ID); asked != nil {
+			err = errors.Join(err, fmt.Errorf("replica %s: %w", p.ID, asked))
+		}
+	}
+	return errors.Join(err, errors.New("more than half of the circle's replicas must run and reach each"+
+		" other. If the circle's books were put back from a backup since this one ran, it is of the timeline"+
+		" that was left: keep its directory aside and let the machine join as a new replica"))
 }
 
 // keepCompany remembers where the other replicas are, for a start at which the circle's list cannot be read.

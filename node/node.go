@@ -155,6 +155,7 @@ func (n *Node) open(ctx context.Context) error {
 		return err
 	}
 	if n.company != nil {
+		n.company.mesh.HandleJoin(n.company.joins) // not before: a restored circle begins its epoch first
 		n.running.Go(func() { n.company.run(background) })
 	}
 	n.running.Go(func() { n.keepFlushed(background) })
@@ -223,7 +224,10 @@ func (n *Node) awaitReady(ctx context.Context) error {
 		slice, cancel := context.WithTimeout(ctx, sayEvery)
 		err := n.replica.Ready(slice)
 		cancel()
-		if err == nil || ctx.Err() != nil || errors.Is(err, replica.ErrStopped) {
+		if err == nil || errors.Is(err, replica.ErrStopped) {
+			return err
+		}
+		if err = n.company.notReady(ctx, err); ctx.Err() != nil {
 			return err
 		}
 		s := n.replica.Status()

@@ -16,6 +16,7 @@ import (
 	"github.com/carecircle/carecircle/federation/letter"
 	"github.com/carecircle/carecircle/node/backup"
 	"github.com/carecircle/carecircle/node/replica"
+	"github.com/carecircle/carecircle/node/store"
 	"github.com/carecircle/carecircle/node/vault"
 )
 
@@ -29,7 +30,7 @@ type Restoring struct {
 	Dir      string   // the new node's: empty, or not there yet
 	Known    []string // files and directories with other backups and notes; those beside File are read anyway
 	Why      string   // for everybody in the circle
-	Change   func(*Config)
+	Change   func(*Config) // for the new machine; the backup's Replica is gone before
 	Now      time.Time
 	Log      func(format string, args ...any) // what is being done, for whoever waits
 }
@@ -78,7 +79,11 @@ func (r Restoring) restore(ctx context.Context, f *backup.File) (Restored, error
 	if done.Config, err = parseConfig(contents.Config); err != nil {
 		return done, fmt.Errorf("the config in the backup: %w", err)
 	}
+	done.Config.Replica = nil // it has the addresses of a machine that is lost
 	r.Change(&done.Config)
+	if done.Config.Replica != nil {
+		done.Config.Replica.ID, done.Config.Replica.Joined = replicas.First, false
+	}
 	if err := done.Config.Check(); err != nil {
 		return done, err
 	}
@@ -173,14 +178,28 @@ func seed(dir string, m backup.Manifest, state io.Reader) error {
 		_ = back.CloseWithError(err) // never fails
 		found <- err
 	}()
+	sealed := sealedBy(n.Keys.snapshot(), io.TeeReader(state, check))
 	err = replica.Seed(replica.Config{
 		ID: replicas.First, Dir: filepath.Join(dir, snapshotDir), Log: n.log, Logger: n.options.Log,
-	}, m.Index, m.Term, io.TeeReader(state, check))
+	}, m.Index, m.Term, sealed)
 	_ = check.CloseWithError(err) // never fails; nil is the end
+	_ = sealed.Close()            // the same
 	if readErr := <-found; err == nil {
 		err = readErr
 	}
 	return errors.Join(err, n.Close())
+}
+
+// sealedBy returns what it reads, sealed as the replica seals its own snapshots.
+func sealedBy(key []byte, clear io.Reader) io.ReadCloser {
+	out, in := io.Pipe()
+	go func() {
+		_ = in.CloseWithError(store.SealSnapshot(key, in, func(w io.Writer) error { // never fails
+			_, err := io.Copy(w, clear)
+			return err
+		}))
+	}()
+	return out
 }
 
 // finish writes the note and then the config, with which the directory is whole. The note beside the backup
@@ -212,31 +231,41 @@ func (r Restoring) finish(ctx context.Context, known *backup.Known, done *Restor
 	return nil
 }
 
-// openEpoch begins the new epoch of a circle that was restored into this directory, before anything is
-// served or signed in its name. Doing it again changes nothing.
-func (n *Node) openEpoch(ctx context.Context) error {
+// toOpen returns the note of the restore that made this directory until a state holds its epoch; nil: there
+// is no epoch to begin.
+func (n *Node) toOpen(r machine.Reader) (*backup.Note, error) {
 	note, err := backup.ReadNote(filepath.Join(n.Dir, restoredFile))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
+		return nil, err
+	}
+	if note.Circle != n.Keys.CircleID() {
+		return nil, fmt.Errorf("%s is of another circle: put back the one of this node", restoredFile)
+	}
+	if timeline.Newest(r).Epoch >= note.Epochs.Newest().Epoch {
+		return nil, nil
+	}
+	return &note, nil
+}
+
+// openEpoch begins the new epoch of a circle that was restored into this directory, before anything is
+// served or signed in its name, and leaves the circle with this machine alone. Doing it again changes nothing.
+func (n *Node) openEpoch(ctx context.Context) error {
+	var note *backup.Note
+	err := n.replica.Read(func(r machine.Reader) error {
+		var err error
+		note, err = n.toOpen(r)
+		return err
+	})
+	if err != nil || note == nil {
 		return err
 	}
 	mark := note.Epochs.Newest()
-	if note.Circle != n.Keys.CircleID() {
-		return fmt.Errorf("%s is of another circle: put back the one of this node", restoredFile)
-	}
-	var open bool
-	err = n.replica.Read(func(r machine.Reader) error {
-		open = timeline.Newest(r).Epoch >= mark.Epoch
-		return nil
-	})
-	if err != nil || open {
-		return err
-	}
 	body := timeline.Open{
 		Epoch: mark.Epoch, FromPosition: mark.FromPosition, FromHead: mark.FromHead, Backup: mark.Backup,
-		Why: note.Why, At: mark.At,
+		Why: note.Why, At: mark.At, Host: n.Keys.HostPublic(),
 	}
 	sum := letter.HashOf(fmt.Appendf(nil, "open epoch %+v", mark))
 	c, err := machine.NewCommand(machine.ID(sum[:16]), machine.Caller{Actor: machine.ActorNode}, 0,

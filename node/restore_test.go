@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -146,6 +148,7 @@ func TestRestore(t *testing.T) {
 			do(t, n, "coin.place", coin.AddPlace{Place: "p" + newName(t), Name: "A place"})
 		}
 	})
+	rows := replicaRows(t, n)
 	backups := t.TempDir()
 	files := []string{}
 	var manifests []backup.Manifest
@@ -171,7 +174,15 @@ func TestRestore(t *testing.T) {
 			t.Errorf("%s is the same: %v", name, same)
 		}
 	}
-	checkRestored(t, fresh, m)
+	seeds, err := filepath.Glob(filepath.Join(fresh, "snapshots", "snapshots", "*", "state.bin"))
+	if err != nil || len(seeds) != 1 {
+		t.Fatalf("snapshots %v: %v", seeds, err)
+	}
+	seed := read(t, filepath.Dir(seeds[0]), "state.bin")
+	if !bytes.HasPrefix(seed, []byte("age-")) || bytes.Contains(seed, []byte("s/member.")) {
+		t.Error("the state as it was put back lies on the disk in clear")
+	}
+	checkRestored(t, fresh, m, rows)
 
 	// Lost again, before anything was backed up: the same backup is good, the one after it is not.
 	if _, err := node.Restore(t.Context(), restoring(files[2], own, t.TempDir())); !errors.Is(err,
@@ -203,7 +214,7 @@ func read(t *testing.T, dir, name string) []byte {
 }
 
 // checkRestored starts a restored node several times and lets it go on.
-func checkRestored(t *testing.T, dir string, m backup.Manifest) {
+func checkRestored(t *testing.T, dir string, m backup.Manifest, rows map[string]string) {
 	t.Helper()
 	seqs := []uint64{}
 	for round := range 3 {
@@ -219,7 +230,7 @@ func checkRestored(t *testing.T, dir string, m backup.Manifest) {
 		if round == 0 {
 			var before machine.Hash
 			err := n.Read(func(r machine.Reader) error {
-				before = hashWithoutEpoch(r)
+				before = hashWithoutEpoch(r, rows)
 				return nil
 			})
 			if err != nil || before != m.StateHash {
@@ -235,15 +246,39 @@ func checkRestored(t *testing.T, dir string, m backup.Manifest) {
 	}
 }
 
-// hashWithoutEpoch is the state hash as it was before the new epoch was opened.
-func hashWithoutEpoch(r machine.Reader) machine.Hash {
+// replicaRows is the list of the circle's machines.
+func replicaRows(t *testing.T, n *node.Node) map[string]string {
+	t.Helper()
+	rows := map[string]string{}
+	err := n.Read(func(r machine.Reader) error {
+		r.Ascend([]byte("s/replicas."), nil, func(key, value []byte) bool {
+			rows[string(key)] = string(value)
+			return true
+		})
+		return nil
+	})
+	if err != nil || len(rows) == 0 {
+		t.Fatalf("%d machines: %v", len(rows), err)
+	}
+	return rows
+}
+
+// hashWithoutEpoch is the state hash as it was before the new epoch was opened, with the machines of then.
+func hashWithoutEpoch(r machine.Reader, rows map[string]string) machine.Hash {
 	tally := machine.NewTally()
-	r.Ascend([]byte("s/"), nil, func(key, value []byte) bool {
-		if !bytes.HasPrefix(key, []byte("s/timeline.")) {
+	add := func(key, value []byte) bool {
+		if !bytes.HasPrefix(key, []byte("s/timeline.")) && !bytes.HasPrefix(key, []byte("s/replicas.")) {
 			tally.Add(key, value)
 		}
 		return true
+	}
+	r.Ascend([]byte("s/"), []byte("s/"), func(key, value []byte) bool {
+		return string(key) < "s/replicas." && add(key, value)
 	})
+	for _, key := range slices.Sorted(maps.Keys(rows)) {
+		tally.Add([]byte(key), []byte(rows[key]))
+	}
+	r.Ascend([]byte("s/"), []byte("s/replicas."), add)
 	return tally.StateHash()
 }
 

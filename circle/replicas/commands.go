@@ -94,10 +94,18 @@ func notPlain(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-'
 }
 
-func checkMachine(host []byte, gossip string, lists ...[]string) error {
+// CheckHost refuses what is no machine's public key.
+func CheckHost(host []byte) error {
 	if len(host) != ed25519.PublicKeySize {
 		return machine.Refuse("bad_host", "The machine's key has %d bytes, must have %d.", len(host),
 			ed25519.PublicKeySize)
+	}
+	return nil
+}
+
+func checkMachine(host []byte, gossip string, lists ...[]string) error {
+	if err := CheckHost(host); err != nil {
+		return err
 	}
 	if len(gossip) > maxAddrBytes {
 		return machine.Refuse("bad_address", "%.60q is no address that fits.", gossip)

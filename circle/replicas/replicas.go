@@ -238,6 +238,27 @@ func remove(tx *machine.Tx, b Named) (machine.None, error) {
 	return machine.None{}, nil
 }
 
+// Restart leaves a circle whose books were put back from a backup with one replica, the machine they were put
+// back on. All others are removed, whatever their state, and no invitation of before holds.
+func Restart(tx *machine.Tx, host []byte) {
+	for _, p := range All(tx) {
+		if p.ID != First && p.Status != Removed {
+			p.Status, p.Since = Removed, tx.Now()
+			put(tx, p)
+		}
+	}
+	put(tx, Replica{ID: First, Host: host, Status: Voting, Since: tx.Now(), Said: tx.Now()})
+	var open []machine.Key
+	for key, i := range invitations.All(tx, nil, nil) {
+		if i.Used == "" {
+			open = append(open, slices.Clone(key))
+		}
+	}
+	for _, key := range open {
+		invitations.Delete(tx, key)
+	}
+}
+
 // leaving returns a replica that can do without its vote.
 func leaving(tx *machine.Tx, id string) (Replica, error) {
 	p, ok := Find(tx, id)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
+	"github.com/carecircle/carecircle/circle/replicas"
 )
 
 // Limits of this feature.
@@ -27,6 +28,8 @@ type Open struct {
 	Backup       machine.ID   `cbor:"4,keyasint" json:"backup" doc:"id of the backup"`
 	Why          string       `cbor:"5,keyasint" json:"why" doc:"why the books were put back, for everybody"`
 	At           int64        `cbor:"6,keyasint" json:"at" doc:"when, Unix milliseconds"`
+	// Host is the one machine that keeps the books from here on; those of the backup's time are lost.
+	Host []byte `cbor:"7,keyasint,omitempty" json:"host,omitempty" doc:"the new machine's public key"`
 }
 
 // Check implements machine.Checker.
@@ -37,6 +40,9 @@ func (b Open) Check() error {
 	}
 	if b.At <= 0 {
 		return machine.Refuse("bad_time", "Say when the books were put back.")
+	}
+	if len(b.Host) != 0 {
+		return replicas.CheckHost(b.Host)
 	}
 	return nil
 }
@@ -108,6 +114,9 @@ func open(tx *machine.Tx, b Open) (machine.None, error) {
 	case len(all) >= MaxEpochs:
 		return machine.None{}, machine.Refuse("too_many",
 			"The books were put back %d times, the most there can be.", MaxEpochs)
+	case len(b.Host) > 0 && tx.Caller().Actor != machine.ActorNode:
+		return machine.None{}, machine.Refuse("not_allowed",
+			"Only the machine on which the books were put back says that it keeps them alone.")
 	case b.FromPosition != at.Position || b.FromHead != at.Head:
 		return machine.None{}, machine.Refuse("not_at_fork",
 			"The epoch is to begin after command %d of the journal, which is at command %d: it is of another"+
@@ -117,6 +126,9 @@ func open(tx *machine.Tx, b Open) (machine.None, error) {
 		Epoch: b.Epoch, FromPosition: b.FromPosition, FromHead: b.FromHead, Backup: b.Backup, Why: b.Why,
 		At: b.At, AsOf: at.At,
 	})
+	if len(b.Host) > 0 {
+		replicas.Restart(tx, b.Host)
+	}
 	tx.Emit(machine.Event{
 		Kind: "timeline.opened", Audience: []string{machine.AudienceCircle}, Words: b.Why,
 	})

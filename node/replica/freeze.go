@@ -51,14 +51,14 @@ func (r *Replica) Freeze(look func(state machine.Reader) error) (*Frozen, error)
 	return f, nil
 }
 
-// WriteTo writes the state in the format of the replica's snapshots.
+// WriteTo writes the state in the format of the replica's snapshots before they are sealed.
 func (f *Frozen) WriteTo(w io.Writer) (int64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.snap == nil {
 		return 0, errFrozenGone
 	}
-	return f.snap.WriteTo(untilGone{w: w, f: f})
+	return f.snap.WriteClear(untilGone{w: w, f: f})
 }
 
 // Close gives the view back; further calls do nothing. A WriteTo under way ends with its next write.

@@ -163,7 +163,7 @@ func TestFrozenEnds(t *testing.T) {
 // twice writes in two writes.
 type twice struct{ Snap }
 
-func (s twice) WriteTo(w io.Writer) (int64, error) {
+func (s twice) WriteClear(w io.Writer) (int64, error) {
 	for range 2 {
 		if _, err := w.Write([]byte("x")); err != nil {
 			return 0, err

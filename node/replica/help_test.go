@@ -196,6 +196,8 @@ func (n *memSnap) WriteTo(w io.Writer) (int64, error) {
 	return bytes.NewReader(out).WriteTo(w)
 }
 
+func (n *memSnap) WriteClear(w io.Writer) (int64, error) { return n.WriteTo(w) }
+
 func (n *memSnap) Close() {
 	n.of.mu.Lock()
 	defer n.of.mu.Unlock()

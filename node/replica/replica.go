@@ -68,9 +68,11 @@ type State interface {
 	Snapshot() (Snap, error)
 }
 
-// Snap is a view of the state to be written out. Close is called once, when no more is needed.
+// Snap is a view of the state to be written out: sealed, for disks and other replicas, or in clear, for
+// whoever seals it. Close is called once, when no more is needed.
 type Snap interface {
 	WriteTo(w io.Writer) (int64, error)
+	WriteClear(w io.Writer) (int64, error)
 	Close()
 }
 

@@ -62,6 +62,17 @@ func (k snapshotKey) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 	return fileKey, nil
 }
 
+// SealSnapshot writes to w, sealed under a circle's snapshot key, the snapshot that write gives it in clear.
+func SealSnapshot(key []byte, w io.Writer, write func(io.Writer) error) error {
+	if len(key) != KeyBytes {
+		return fmt.Errorf("seal a snapshot: a key of %d bytes, must have %d", len(key), KeyBytes)
+	}
+	if err := snapshotKey(key).sealed(w, write); err != nil {
+		return fmt.Errorf("seal a snapshot: %w", err)
+	}
+	return nil
+}
+
 // sealed writes what write gives it to w, sealed if there is a key.
 func (k snapshotKey) sealed(w io.Writer, write func(io.Writer) error) error {
 	if len(k) == 0 {

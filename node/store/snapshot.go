@@ -73,6 +73,16 @@ func (n *Snap) WriteTo(w io.Writer) (int64, error) {
 	return out.n, nil
 }
 
+// WriteClear writes the snapshot as it is before it is sealed, for whoever seals it otherwise, and returns
+// how many bytes that were. Damage is as in WriteTo.
+func (n *Snap) WriteClear(w io.Writer) (int64, error) {
+	out := &countWriter{w: w}
+	if err := n.writeTo(out); err != nil {
+		return out.n, fmt.Errorf("write snapshot at index %d: %w", n.applied, err)
+	}
+	return out.n, nil
+}
+
 // writeTo writes the snapshot as it is before it is sealed.
 func (n *Snap) writeTo(w io.Writer) error {
 	out := newHashWriter(w)
