@@ -9,10 +9,11 @@ import (
 )
 
 // What a log entry of ours holds, by its first byte. A command alone is a CBOR map, whose first byte is
-// neither of these: circles wrote such entries before there were bundles.
+// none of these: circles wrote such entries before there were bundles.
 const (
 	markByte   = 0x00 // nothing: see newMark
 	bundleByte = 0x01 // commands that waited together
+	scrubByte  = 0x02 // nothing, but every replica sums up its state: see newScrub
 )
 
 // Limits of one bundle. What its commands change is one commit of the state, so it must fit into that.

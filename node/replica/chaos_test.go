@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,28 +16,26 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// cluster is three replicas in memory that a test cuts off, kills and brings back.
+// cluster is replicas in memory that a test cuts off, kills and brings back.
 type cluster struct {
 	t     *testing.T
 	rnd   *rand.Rand
 	mu    sync.Mutex
 	nodes []*node
-	cut   map[string]bool // cut off from the others, and from clients' forwarding
+	side  map[string]int // replicas on different sides do not reach each other; 0: not cut off
 
 	unknown atomic.Int64 // answers ErrUnknown
 }
 
 const clusterSize = 3
 
-func newCluster(t *testing.T, seed uint64) *cluster {
-	c := &cluster{t: t, rnd: rand.New(rand.NewPCG(seed, 0)), cut: map[string]bool{}}
+func newCluster(t *testing.T, seed uint64) *cluster { return newClusterOf(t, seed, clusterSize) }
+
+func newClusterOf(t *testing.T, seed uint64, size int) *cluster {
+	c := &cluster{t: t, rnd: rand.New(rand.NewPCG(seed, 0)), side: map[string]int{}}
 	var servers []raft.Server
-	for i := range clusterSize {
-		n := newNode(fmt.Sprint("r", i))
-		n.tune = func(conf *raft.Config) { // so that snapshots are taken and sent
-			conf.SnapshotThreshold, conf.TrailingLogs, conf.SnapshotInterval = 40, 10, 2*time.Second
-		}
-		n.log.takes = 3 * time.Millisecond // so that leaders die with writes under way
+	for i := range size {
+		n := newMember(fmt.Sprint("r", i))
 		c.nodes = append(c.nodes, n)
 		servers = append(servers, raft.Server{ID: raft.ServerID(n.id), Address: raft.ServerAddress(n.id)})
 	}
@@ -49,6 +48,15 @@ func newCluster(t *testing.T, seed uint64) *cluster {
 		c.open(n)
 	}
 	return c
+}
+
+func newMember(id string) *node {
+	n := newNode(id)
+	n.tune = func(conf *raft.Config) { // so that snapshots are taken and sent
+		conf.SnapshotThreshold, conf.TrailingLogs, conf.SnapshotInterval = 40, 10, 2*time.Second
+	}
+	n.log.takes = 3 * time.Millisecond // so that leaders die with writes under way
+	return n
 }
 
 func (c *cluster) open(n *node) {
@@ -83,16 +91,16 @@ func (c *cluster) open(n *node) {
 	c.connect()
 }
 
-// connect wires the transports as c.cut says.
+// connect wires the transports as c.side says.
 func (c *cluster) connect() {
 	for _, a := range c.nodes {
 		for _, b := range c.nodes {
 			switch {
 			case a == b || a.trans == nil || b.trans == nil:
-			case c.cut[a.id] || c.cut[b.id] || a.r == nil || b.r == nil:
-				a.trans.Disconnect(raft.ServerAddress(b.id))
+			case c.side[a.id] != c.side[b.id] || a.r == nil || b.r == nil:
+				a.trans.Disconnect(address(b.id, b.life))
 			default:
-				a.trans.Connect(raft.ServerAddress(b.id), b.trans)
+				a.trans.Connect(address(b.id, b.life), b.trans)
 			}
 		}
 	}
@@ -101,7 +109,10 @@ func (c *cluster) connect() {
 func (c *cluster) setCut(n *node, cut bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.cut[n.id] = cut
+	c.side[n.id] = 0
+	if cut {
+		c.side[n.id] = 1 + slices.Index(c.nodes, n)
+	}
 	c.connect()
 }
 
@@ -109,7 +120,7 @@ func (c *cluster) reach(from, to string) *Replica {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, n := range c.nodes {
-		if n.id == to && !c.cut[from] && !c.cut[to] {
+		if n.id == to && c.side[from] == c.side[to] {
 			return n.r
 		}
 	}
@@ -131,11 +142,11 @@ func (c *cluster) leader() *node {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, n := range c.nodes {
-		if n.r != nil && n.r.Status().State == "Leader" && !c.cut[n.id] {
+		if n.r != nil && n.r.Status().State == "Leader" && c.side[n.id] == 0 {
 			return n
 		}
 	}
-	return c.nodes[c.rnd.IntN(clusterSize)]
+	return c.nodes[c.rnd.IntN(len(c.nodes))]
 }
 
 // trouble hits the leader, mostly, one replica at a time.
@@ -144,7 +155,7 @@ func (c *cluster) trouble(rounds int) {
 		<-time.After(time.Duration(500+c.rnd.IntN(2500)) * time.Millisecond)
 		victim := c.leader()
 		if c.rnd.IntN(4) == 0 {
-			victim = c.nodes[c.rnd.IntN(clusterSize)]
+			victim = c.nodes[c.rnd.IntN(len(c.nodes))]
 		}
 		away := time.Duration(c.rnd.IntN(8000)) * time.Millisecond
 		switch c.rnd.IntN(3) {
@@ -178,7 +189,7 @@ func (c *cluster) client(rnd *rand.Rand, done <-chan struct{}, say func(machine.
 			case <-time.After(time.Duration(rnd.IntN(400)) * time.Millisecond):
 			}
 			c.mu.Lock()
-			r := c.nodes[rnd.IntN(clusterSize)].r
+			r := c.nodes[rnd.IntN(len(c.nodes))].r
 			c.mu.Unlock()
 			if r == nil {
 				continue
@@ -208,7 +219,7 @@ func (c *cluster) settle() {
 		<-time.After(100 * time.Millisecond)
 		first := c.nodes[0].r.Status()
 		same := first.Leader != "" && first.Applied == first.Commit
-		for _, n := range c.nodes[1:] {
+		for _, n := range c.nodes {
 			s := n.r.Status()
 			same = same && s.Applied == first.Applied && s.Commit == first.Commit
 		}
@@ -219,6 +230,25 @@ func (c *cluster) settle() {
 	for _, n := range c.nodes {
 		c.t.Errorf("does not settle: %+v", n.r.Status())
 	}
+}
+
+// sums asks every replica that runs for its sum at a scrub's log entry; who has none has no say.
+func (c *cluster) sums(index uint64) map[string]Sum {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	all := map[string]Sum{}
+	for _, n := range c.nodes {
+		if n.r == nil {
+			continue
+		}
+		s, err := n.r.SumAt(ctx, index)
+		if err == nil {
+			all[n.id] = s
+		} else if !errors.Is(err, ErrNoSum) {
+			c.t.Errorf("sum of %s at %d: %v", n.id, index, err)
+		}
+	}
+	return all
 }
 
 // Whatever happens to leaders: no command that was answered is lost, none is done twice, and in the end all

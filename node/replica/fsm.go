@@ -73,6 +73,11 @@ func (f *fsm) applyAll(logs []*raft.Log) (done []applied, err error) {
 			}
 		}
 		state.Commit(l.Index) // one by one: a commit has a limited size
+		if l.Type == raft.LogCommand && isScrub(l.Data) {
+			if err := f.r.scrubs.take(state, l.Index, l.Data); err != nil {
+				return done, err
+			}
+		}
 	}
 	f.r.stamps.raise(machine.ReadMeta(state).At)
 	return done, nil
@@ -80,7 +85,7 @@ func (f *fsm) applyAll(logs []*raft.Log) (done []applied, err error) {
 
 // applyEntry applies the commands of one entry and appends what came of them to done.
 func (f *fsm) applyEntry(data []byte, done []applied) ([]applied, error) {
-	if isMark(data) {
+	if isMark(data) || isScrub(data) {
 		return append(done, applied{raw: data}), nil
 	}
 	t, commands, err := openBundle(data)

@@ -3,6 +3,7 @@ package replica
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -57,11 +58,13 @@ func applyAdd(tx *machine.Tx, b add) (total, error) {
 	return sum, nil
 }
 
-func newMachine(t testing.TB) *machine.Machine {
+func newMachine(t testing.TB) *machine.Machine { return machineThat(t, applyAdd) }
+
+func machineThat(t testing.TB, add func(*machine.Tx, add) (total, error)) *machine.Machine {
 	m, err := machine.New(func(machine.Read) error { return nil }, machine.Feature{
 		Name: "test",
 		Rules: []machine.Rule{
-			machine.Do("test.add", "Raise the counter.", machine.Anyone, applyAdd),
+			machine.Do("test.add", "Raise the counter.", machine.Anyone, add),
 		},
 		Views: []machine.View{
 			machine.Ask("test.total", "The counter.", machine.Anyone,
@@ -161,6 +164,15 @@ func (s *memState) Commit(index uint64) {
 func (s *memState) Sync() error {
 	s.durable, s.durableApplied = copyOf(s.Mem), s.applied
 	return nil
+}
+
+func (s *memState) Sum() (rows, sum uint64, err error) {
+	s.Ascend(nil, nil, func(key, value []byte) bool {
+		h := sha256.Sum256(append(binary.AppendUvarint(nil, uint64(len(key))), slices.Concat(key, value)...))
+		rows, sum = rows+1, sum+binary.BigEndian.Uint64(h[:])
+		return true
+	})
+	return rows, sum, nil
 }
 
 func copyOf(m *machine.Mem) *machine.Mem {
@@ -272,6 +284,8 @@ func (l *countingLog) set(err error, hang chan struct{}) {
 // node is a replica in memory with what outlives it.
 type node struct {
 	id    string
+	life  uint32
+	rules func(testing.TB) *machine.Machine // nil: newMachine
 	log   *countingLog
 	snaps *raft.InmemSnapshotStore
 	state *memState
@@ -290,9 +304,13 @@ func newNode(id string) *node {
 }
 
 func (n *node) config(t testing.TB) Config {
-	_, n.trans = raft.NewInmemTransport(raft.ServerAddress(n.id))
+	_, n.trans = raft.NewInmemTransport(address(n.id, n.life))
+	rules := n.rules
+	if rules == nil {
+		rules = newMachine
+	}
 	return Config{
-		ID: n.id, Machine: newMachine(t), State: n.state, Log: n.log, Transport: n.trans, Snapshots: n.snaps,
+		ID: n.id, Machine: rules(t), State: n.state, Log: n.log, Transport: n.trans, Snapshots: n.snaps,
 		Restore: n.state.restore, Fatal: func(err error) { n.fatal <- err }, tune: n.tune, Now: n.now,
 	}
 }

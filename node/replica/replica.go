@@ -54,7 +54,7 @@ var (
 	ErrStopped = errors.New("this replica has stopped")
 )
 
-// State is the circle's state. One goroutine writes (Set, Delete, Commit, Sync, Snapshot); readers are kept
+// State is the circle's state. One goroutine writes (Set, Delete, Commit, Sync, Sum, Snapshot); readers are kept
 // out of Set, Delete and Commit. A storage error in a method without an error must end the process.
 type State interface {
 	machine.KV
@@ -64,6 +64,9 @@ type State interface {
 	Commit(index uint64)
 	// Sync returns when everything committed would outlive a power cut.
 	Sync() error
+	// Sum returns how many rows there are as of the last Commit, and a sum over them that differs when one
+	// differs. It must be quick: nothing is applied meanwhile.
+	Sum() (rows, sum uint64, err error)
 	// Snapshot returns an unchanging view of the state as of the last Commit, Applied included.
 	Snapshot() (Snap, error)
 }
@@ -136,6 +139,7 @@ type Replica struct {
 	led      atomic.Uint64 // the term in which this leader knows all that was committed before it
 	leading  chan struct{} // held while it finds out
 	frozen   frozenSet
+	scrubs   scrubs
 
 	snapshotAt atomic.Int64 // Unix milliseconds of the newest snapshot, 0: not known
 

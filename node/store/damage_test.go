@@ -279,7 +279,7 @@ func TestDamagedEntryIsNamed(t *testing.T) {
 			t.Fatalf("byte %d: not fatal", at)
 		}
 	}
-	if _, err := l.Verify(); !errors.Is(err, ErrDamaged) {
+	if _, err := l.Verify(t.Context(), 0); !errors.Is(err, ErrDamaged) {
 		t.Errorf("verify: %v", err)
 	}
 	must(t, l.GetLog(8, new(raft.Log)))

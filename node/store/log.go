@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -300,17 +301,22 @@ func (l *Log) GetCommitIndex() (uint64, error) {
 	return min(l.commit, l.last), nil
 }
 
-// Verify reads everything and returns how many entries there are and the first damage found, which is
-// fatal, too, unless LogConfig.Fatal holds off. It may run beside everything else.
-func (l *Log) Verify() (entries uint64, err error) {
+// Verify reads everything, so many bytes a second (0: no limit), and returns how many entries there are and
+// the first damage found, which is fatal, too, unless LogConfig.Fatal holds off. It may run beside everything
+// else.
+func (l *Log) Verify(ctx context.Context, rate int) (entries uint64, err error) {
 	if err := l.stable.check(); err != nil {
 		return 0, l.faults.report(fmt.Errorf("log: %w", err))
 	}
 	first, last := l.bounds()
+	read := newPace(ctx, rate)
 	for index := first; index != 0 && index <= last; index++ {
 		var e raft.Log
 		if err := l.GetLog(index, &e); err != nil && !errors.Is(err, raft.ErrLogNotFound) {
 			return entries, err
+		}
+		if _, err := read.Write(e.Data); err != nil {
+			return entries, fmt.Errorf("verify the log at entry %d: %w", index, err)
 		}
 		entries++
 	}

@@ -269,7 +269,7 @@ func TestLongRanges(t *testing.T) {
 			t.Fatalf("%d to %d, commit %d; want %d to %d, commit %d",
 				gotFirst, gotLast, gotCommit, first, last, commit)
 		}
-		if count, err := l.Verify(); err != nil || first > 0 && count != last-first+1 {
+		if count, err := l.Verify(t.Context(), 0); err != nil || first > 0 && count != last-first+1 {
 			t.Fatal(count, err)
 		}
 		if numbers, _, err := listSegments(cfg.Dir); len(numbers) > segments || err != nil {

@@ -22,7 +22,7 @@ func TestSealedSnapshot(t *testing.T) {
 	fillState(a, "a word in confidence", 300)
 	want := all(a)
 	sealed, again := snapshot(t, a), snapshot(t, a)
-	must(t, a.Verify())
+	must(t, a.Verify(t.Context(), 0))
 	must(t, a.Close())
 	if bytes.Contains(sealed, []byte("a word in confidence")) || bytes.Contains(sealed, snapshotMagic) {
 		t.Error("the snapshot can be read")

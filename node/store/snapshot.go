@@ -3,6 +3,7 @@ package store
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -108,9 +109,10 @@ func (n *Snap) writeTo(w io.Writer) error {
 	return out.flush()
 }
 
-// Verify flushes, then reads everything on disk and compares with what was once written. Damage is an error,
-// and fatal unless StateConfig.Fatal holds off. It may run beside readers and the writer.
-func (s *State) Verify() error {
+// Verify flushes, then reads everything on disk, so many bytes of rows a second (0: no limit), and compares
+// with what was once written. Damage is an error, and fatal unless StateConfig.Fatal holds off. It may run
+// beside readers and the writer; a Snap is open meanwhile.
+func (s *State) Verify(ctx context.Context, rate int) error {
 	snap, err := s.Snapshot()
 	if err != nil {
 		return err
@@ -119,7 +121,7 @@ func (s *State) Verify() error {
 	if err := checkTables(s.db); err != nil {
 		return s.faults.report(fmt.Errorf("state: %w", openError(s.cfg.Dir, err)))
 	}
-	if err := snap.writeTo(io.Discard); err != nil {
+	if err := snap.writeTo(newPace(ctx, rate)); err != nil {
 		return fmt.Errorf("verify the state at index %d: %w", snap.applied, err)
 	}
 	return nil

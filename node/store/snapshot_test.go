@@ -57,7 +57,7 @@ func TestSnapshotRestore(t *testing.T) {
 	}
 	snap.Close()
 	snap.Close()
-	must(t, a.Verify())
+	must(t, a.Verify(t.Context(), 0))
 	must(t, a.Close())
 
 	cfg := stateConfig(t, filepath.Join(dir, "b"))

@@ -176,7 +176,7 @@ func checkSpaceChild(t *testing.T, dir string, stored, flushed uint64) {
 			}
 		}
 	}
-	must(t, s.Verify())
+	must(t, s.Verify(t.Context(), 0))
 	must(t, s.Close())
 	must(t, l.Close())
 	t.Logf("%d entries, %d rows", (stored+1)*spaceEntries, s.Applied()*spaceRows)

@@ -273,6 +273,19 @@ func (s *State) Applied() uint64 { return s.applied.Load() }
 // Flushed returns the index of the commit that the disk holds.
 func (s *State) Flushed() uint64 { return s.flushed.Load() }
 
+// Sum flushes, and returns Rows as of the last Commit. It fails in the middle of one.
+func (s *State) Sum() (rows, sum uint64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open {
+		return 0, 0, errors.New("state: sum up in the middle of a commit: call Commit first")
+	}
+	if err := s.flush(); err != nil {
+		return 0, 0, err
+	}
+	return s.totals.rows, s.totals.sum, nil
+}
+
 // Rows returns how many rows the state on disk has, and a sum over their hashes: equal on every replica
 // whose Flushed is equal.
 func (s *State) Rows() (rows, sum uint64) {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -36,7 +37,7 @@ func childLook(dir string) error {
 			rows++
 		}
 	}
-	if err := errors.Join(s.Verify(), failed); err != nil {
+	if err := errors.Join(s.Verify(context.Background(), 0), failed); err != nil {
 		return err
 	}
 	if rows != s.Applied() { // each commit made one row; an earlier state is made good by the log
