@@ -80,7 +80,7 @@ func (m *company) doHere(ctx context.Context, _ string, body []byte) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	if !m.node.leads() {
+	if !m.node.leads() || m.node.low() { // one with room will lead
 		return []byte{notLeading}, nil
 	}
 	out, err := m.node.replica.Do(ctx, c)
@@ -149,6 +149,7 @@ type Standing struct {
 	Applied  uint64 `json:"applied,omitempty"`
 	Position uint64 `json:"position,omitempty"`
 	Version  string `json:"version,omitempty"`
+	Low      bool   `json:"low,omitempty"` // its disk is nearly full
 	Damage   string `json:"damage,omitempty"`
 }
 
@@ -156,7 +157,7 @@ func (m *company) ownStanding() Standing {
 	s := m.node.replica.Status()
 	return Standing{
 		ID: m.id, Alive: s.Err == nil, State: s.State, Term: s.Term, Applied: s.Applied, Position: s.Position,
-		Version: m.node.options.Version,
+		Version: m.node.options.Version, Low: m.node.low(),
 	}
 }
 

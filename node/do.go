@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
@@ -31,9 +32,13 @@ func (n *Node) openVault() error {
 // Vault returns the vault, for handing its keys to the circle's other replicas and to backups.
 func (n *Node) Vault() *vault.Vault { return n.sealer.vault }
 
-// Do has the circle do a command; see replica.Do. What is personal in it is sealed first, and the people a
+// Do has the circle do a command; see replica.Do. While there is no room on the disk it returns lowDisk as an
+// error. What is personal in it is sealed first, and the people a
 // refusal speaks of are named as far as the caller may know them.
 func (n *Node) Do(ctx context.Context, c machine.Command) (machine.Outcome, error) {
+	if n.low() {
+		return machine.Outcome{}, fmt.Errorf("do %s: %w", c.Kind, lowDisk)
+	}
 	sealed, err := n.sealer.seal(ctx, c)
 	var refusal *machine.Error
 	if errors.As(err, &refusal) {

@@ -15,6 +15,7 @@ import (
 	"github.com/carecircle/carecircle/federation/letter"
 	"github.com/carecircle/carecircle/node/metrics"
 	"github.com/carecircle/carecircle/node/replica"
+	"github.com/carecircle/carecircle/node/store"
 )
 
 // openMetrics readies the node's metrics. What they look at may not be there yet when they are first asked.
@@ -32,14 +33,13 @@ func (n *Node) openMetrics() {
 // sample looks at the node for one scrape.
 func (n *Node) sample() metrics.Sample {
 	s := n.replica.Status()
-	free, size := diskOf(n.Dir)
 	return metrics.Sample{
 		Ready: notReady(n.checks(s)) == nil, Start: n.readyAfter(),
 		Replica: metrics.Replica{
 			ID: s.ID, State: strings.ToLower(s.State), LeaderKnown: s.Leader != "", Term: s.Term,
 			Commit: s.Commit, Applied: s.Applied, Position: s.Position,
 		},
-		Links: n.linkSamples(time.Now()), Disk: metrics.Disk{Free: free, Size: size},
+		Links: n.linkSamples(time.Now()), Disk: n.diskSample(),
 		Snapshot: metrics.Snapshot{
 			Index: s.SnapshotIndex, At: s.SnapshotAt, Bytes: newestSize(filepath.Join(n.Dir, snapshotDir)),
 		},
@@ -118,20 +118,23 @@ func outcomeOf(refusal *machine.Error, err error) metrics.Outcome {
 type timedSnap struct {
 	replica.Snap
 	metrics *metrics.Metrics
+	dir     string // on the disk it is written to
 }
 
-func timedSnapshot[S replica.Snap](take func() (S, error), m *metrics.Metrics) (replica.Snap, error) {
+func timedSnapshot[S replica.Snap](take func() (S, error), m *metrics.Metrics, dir string) (replica.Snap,
+	error,
+) {
 	snap, err := take()
 	if err != nil {
 		return nil, err
 	}
-	return timedSnap{snap, m}, nil
+	return timedSnap{snap, m, dir}, nil
 }
 
 // WriteTo implements io.WriterTo.
 func (s timedSnap) WriteTo(w io.Writer) (int64, error) {
 	began := time.Now()
-	written, err := s.Snap.WriteTo(w)
+	written, err := s.Snap.WriteTo(store.RoomFor(w, s.dir))
 	if err == nil {
 		s.metrics.SnapshotWritten(time.Since(began))
 	}

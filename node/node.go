@@ -71,6 +71,7 @@ type Node struct {
 	backups *backup.Keeper // nil: the config asks for none
 	started time.Time
 	watched watched
+	room    room
 	stop    context.CancelFunc
 	running sync.WaitGroup
 }
@@ -101,14 +102,18 @@ func OpenStopped(ctx context.Context, dir string, o Options) (*Node, error) {
 		return nil, fmt.Errorf("the node in %s has never been served: %w", dir, err)
 	}
 	n := &Node{Dir: dir, options: o, started: time.Now()}
-	if err := n.openCircle(ctx); err != nil {
+	err := n.readOwn()
+	if err == nil {
+		err = n.openCircle(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open the node in %s: %w", dir, err), n.Close())
 	}
 	return n, nil
 }
 
-// openCircle opens everything up to a replica that is ready.
-func (n *Node) openCircle(ctx context.Context) error {
+// readOwn reads what is this machine's own.
+func (n *Node) readOwn() error {
 	var err error
 	if n.Config, err = ReadConfig(n.Dir); err != nil {
 		return err
@@ -116,9 +121,13 @@ func (n *Node) openCircle(ctx context.Context) error {
 	if n.files, err = n.Config.files(n.Dir, n.options.Master); err != nil {
 		return err
 	}
-	if n.Keys, err = ReadKeys(n.files); err != nil {
-		return err
-	}
+	n.Keys, err = ReadKeys(n.files)
+	return err
+}
+
+// openCircle opens everything up to a replica that is ready.
+func (n *Node) openCircle(ctx context.Context) error {
+	var err error
 	if n.machine, err = circle.New(); err != nil {
 		return err
 	}
@@ -127,7 +136,7 @@ func (n *Node) openCircle(ctx context.Context) error {
 		return err
 	}
 	err = n.openStores()
-	if errors.Is(err, store.ErrDamaged) {
+	if errors.Is(err, store.ErrDamaged) || errors.Is(err, store.ErrApart) {
 		err = n.heal(ctx, err)
 	}
 	if err != nil {
@@ -143,6 +152,12 @@ func (n *Node) openCircle(ctx context.Context) error {
 }
 
 func (n *Node) open(ctx context.Context) error {
+	if err := n.readOwn(); err != nil {
+		return err
+	}
+	if err := n.openSpace(); err != nil {
+		return err
+	}
 	if err := n.openCircle(ctx); err != nil {
 		return err
 	}
@@ -158,6 +173,7 @@ func (n *Node) open(ctx context.Context) error {
 		n.company.mesh.HandleJoin(n.company.joins) // not before: a restored circle begins its epoch first
 		n.running.Go(func() { n.company.run(background) })
 	}
+	n.running.Go(func() { n.watchSpace(background) })
 	n.running.Go(func() { n.keepFlushed(background) })
 	n.keepBackups(background)
 	n.running.Go(func() { n.sealer.tend(background, n.leads) })
@@ -181,14 +197,23 @@ func (n *Node) openStores() error {
 		return err
 	}
 	n.state = &stateBox{State: state, config: n.stateConfig(), metrics: n.watched.metrics}
-	n.log, err = store.OpenLog(store.LogConfig{
-		Dir: filepath.Join(n.Dir,
-			logDir), EncryptionKey: n.Keys.Store[:], Log: n.options.Log, Fatal: n.fatal,
-	})
-	if err != nil {
+	if n.log, err = store.OpenLog(n.logConfig()); err != nil {
 		return err
 	}
-	return store.Bind(state, n.log, filepath.Join(n.Dir, snapshotDir))
+	snapshots := filepath.Join(n.Dir, snapshotDir)
+	if err := store.Bind(state, n.log, snapshots); err != nil {
+		return err
+	}
+	if err := replica.Check(snapshots, n.state, n.log, n.options.Log); err != nil {
+		return fmt.Errorf("%w: %w", store.ErrApart, err)
+	}
+	return nil
+}
+
+func (n *Node) logConfig() store.LogConfig {
+	return store.LogConfig{
+		Dir: filepath.Join(n.Dir, logDir), EncryptionKey: n.Keys.Store[:], Log: n.options.Log, Fatal: n.fatal,
+	}
 }
 
 func (n *Node) openReplica(ctx context.Context) error {
@@ -361,7 +386,7 @@ func (n *Node) Close() error {
 func (n *Node) handOver() {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	if err := n.replica.HandOver(ctx); err != nil {
+	if err := n.replica.HandOver(ctx, ""); err != nil {
 		n.options.Log.Info("no other replica took over before this one stopped", "why", err)
 	}
 }
@@ -423,7 +448,7 @@ type stateBox struct {
 
 // Snapshot implements replica.State.
 func (b *stateBox) Snapshot() (replica.Snap, error) {
-	return timedSnapshot(b.State.Snapshot, b.metrics)
+	return timedSnapshot(b.State.Snapshot, b.metrics, b.config.Dir)
 }
 
 // Flush writes what is in memory to disk.
@@ -439,7 +464,7 @@ func (b *stateBox) restore(r io.Reader) error {
 	if err := b.Close(); err != nil {
 		return err
 	}
-	if err := store.Restore(b.config, r); err != nil {
+	if err := store.Restore(b.config, store.RoomWhile(r, b.config.Dir)); err != nil {
 		return err
 	}
 	state, err := store.OpenState(b.config)

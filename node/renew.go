@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/carecircle/carecircle/circle/replicas"
+	"github.com/carecircle/carecircle/node/replica"
 	"github.com/carecircle/carecircle/node/store"
 	"github.com/carecircle/carecircle/node/vault"
 )
@@ -90,10 +92,10 @@ func (n *Node) markedDamage() error {
 }
 
 // heal gives a replica with damaged disks a new beginning: the others take its vote away and send it their
-// copy. What was damaged is set aside. A circle's only replica cannot heal.
+// copy. What was damaged is set aside. A circle's only replica can do so with its state only.
 func (n *Node) heal(ctx context.Context, damage error) error {
-	if n.Config.Replica == nil {
-		return damage
+	if n.alone() {
+		return n.rebuild(damage)
 	}
 	n.options.Log.Error("the books on this machine are damaged; asking the other replicas for theirs",
 		"err", damage)
@@ -112,6 +114,63 @@ func (n *Node) heal(ctx context.Context, damage error) error {
 	n.options.Log.Warn("this replica begins anew with the others' copy; what was damaged is kept",
 		"in", filepath.Join(n.Dir, asideDir))
 	return n.openStores()
+}
+
+// alone tells whether no other replica is known.
+func (n *Node) alone() bool {
+	return n.Config.Replica == nil || !slices.ContainsFunc(n.lastCompany(), func(p replicas.Replica) bool {
+		return p.ID != n.Config.Replica.ID && p.Status != replicas.Removed
+	})
+}
+
+// rebuild makes the state anew out of log and snapshot, if those are whole and hold all of it. What it was
+// damaged by is then of no account: the state is a function of them.
+func (n *Node) rebuild(damage error) error {
+	if errors.Is(damage, store.ErrApart) {
+		return damage // what belongs where is for people to find out
+	}
+	if err := n.closeStores(); err != nil {
+		return errors.Join(damage, err)
+	}
+	log, err := store.OpenLog(n.logConfig())
+	if err != nil {
+		return damageOf(damage, err)
+	}
+	snapshot, err := replica.Suffices(filepath.Join(n.Dir, snapshotDir), log, n.options.Log)
+	if err := errors.Join(err, log.Close()); err != nil {
+		return damageOf(damage, err)
+	}
+	n.options.Log.Error("the state on this machine is damaged; making it anew out of the log and the newest"+
+		" snapshot, which are whole", "err", damage)
+	if snapshot == nil {
+		err = store.Reset(n.stateConfig())
+	} else {
+		err = errors.Join(store.Restore(n.stateConfig(), snapshot), snapshot.Close())
+	}
+	if err == nil {
+		err = n.forgetDamage()
+	}
+	if err != nil {
+		return damageOf(damage, err)
+	}
+	return n.openStores()
+}
+
+// damageOf says what else stands in the way, once.
+func damageOf(damage, err error) error {
+	if err.Error() == damage.Error() {
+		return damage
+	}
+	return fmt.Errorf("%w; the state cannot be made anew either: %w", damage, err)
+}
+
+// forgetDamage removes what markDamaged noted.
+func (n *Node) forgetDamage() error {
+	err := os.Remove(filepath.Join(n.Dir, damageFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // closeStores closes what a start had opened before it met damage.
@@ -153,9 +212,5 @@ func (n *Node) setAside() error {
 	if err := vault.SyncDir(n.Dir); err != nil {
 		return err
 	}
-	err = os.Remove(filepath.Join(n.Dir, damageFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
+	return n.forgetDamage()
 }

@@ -22,6 +22,9 @@ type Status struct {
 	MemoryBytes int64         `json:"memoryBytes"` // resident
 	DiskFree    uint64        `json:"diskFreeBytes"`
 	DiskSize    uint64        `json:"diskSizeBytes"`
+	DiskMargin  uint64        `json:"diskMarginBytes"`  // with less free than this nothing is written
+	DiskBallast uint64        `json:"diskBallastBytes"` // what carecircle space release frees
+	DiskLow     bool          `json:"diskLow"`          // nothing is written
 }
 
 // ReplicaStatus is where this replica stands. Indices are those of the log.
@@ -42,12 +45,13 @@ type ReplicaStatus struct {
 // Status returns how the node does.
 func (n *Node) Status() Status {
 	s := n.replica.Status()
-	free, size := diskOf(n.Dir)
+	disk := n.diskSample()
 	out := Status{
 		Circle: string(n.Keys.CircleID()), Name: n.Config.Name, Version: n.options.Version,
 		Checks: n.checks(s), Links: n.Links(), UpSeconds: int64(time.Since(n.started).Seconds()),
 		ReadyMillis: n.readyAfter().Milliseconds(), MemoryBytes: residentBytes(),
-		DiskFree: free, DiskSize: size,
+		DiskFree: disk.Free, DiskSize: disk.Size, DiskMargin: disk.Margin, DiskBallast: disk.Ballast,
+		DiskLow: disk.Low,
 		Replica: ReplicaStatus{
 			ID: s.ID, State: s.State, Leader: s.Leader, Term: s.Term, Commit: s.Commit, Applied: s.Applied,
 			LagEntries: s.Commit - min(s.Applied, s.Commit), Position: s.Position,

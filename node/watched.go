@@ -83,6 +83,7 @@ func (n *Node) checks(s replica.Status) []Check {
 	add("serving", !n.watched.stopping.Load(), "the node is stopping")
 	add("leader", s.Leader != "", "no leader is known: more than half of the circle's replicas must run")
 	add("caught up", n.readyAfter() > 0, "what was committed before the start is still being applied")
+	add("room", !n.low(), "the disk is nearly full: nothing is written until some space is freed")
 	return all
 }
 

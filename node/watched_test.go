@@ -92,7 +92,7 @@ func TestReady(t *testing.T) {
 			failing = append(failing, c.Name+": "+c.Says)
 		}
 	}
-	if status != http.StatusServiceUnavailable || answer.Ready || len(answer.Checks) != 4 ||
+	if status != http.StatusServiceUnavailable || answer.Ready || len(answer.Checks) != 5 ||
 		strings.Join(failing, ";") != "serving: the node is stopping" {
 		t.Errorf("while it stops /readyz answers %d %s", status, body)
 	}

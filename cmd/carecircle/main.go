@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/carecircle/carecircle/circle/machine"
+	"github.com/carecircle/carecircle/node"
 )
 
 // version is set when building.
@@ -80,6 +81,8 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &found):
 		return exitFound
+	case node.StorageFailed(err):
+		return exitStopped
 	case errors.As(err, &usage), strings.HasPrefix(err.Error(), "unknown command"):
 		return exitUsage
 	case errors.As(err, &refusal):
@@ -101,7 +104,7 @@ func newRoot() *cobra.Command {
 		initCommand(), serveCommand(), demoCommand(), doCommand(), viewCommand(), statusCommand(),
 		linkCommand(),
 		exportCommand(), verifyCommand(), logCommand(), backupCommand(), restoreCommand(),
-		replicaCommand(), joinCommand(), keysCommand(), benchCommand(), kindsTopic(), versionCommand(),
+		replicaCommand(), joinCommand(), keysCommand(), spaceCommand(), benchCommand(), kindsTopic(), versionCommand(),
 	)
 	return root
 }

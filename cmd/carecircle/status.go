@@ -105,11 +105,22 @@ func statusRows(s node.Status, now time.Time) [][]string {
 		{"snapshot", snapshot},
 		{"links", fmt.Sprintf("%d of %d connected", connected, len(s.Links))},
 		{"memory", bytesOf(uint64(s.MemoryBytes))},
-		{"disk", bytesOf(s.DiskFree) + " free of " + bytesOf(s.DiskSize)},
+		{"disk", diskOf(s)},
 		{"up", fmt.Sprintf("%s, ready after %.1f s", span(time.Duration(s.UpSeconds)*time.Second),
 			float64(s.ReadyMillis)/1000)},
 		{"version", s.Version},
 	}
+}
+
+func diskOf(s node.Status) string {
+	text := bytesOf(s.DiskFree) + " free of " + bytesOf(s.DiskSize)
+	if s.DiskMargin > 0 {
+		text += ", " + bytesOf(s.DiskMargin) + " must stay free"
+	}
+	if s.DiskBallast > 0 {
+		text += ", " + bytesOf(s.DiskBallast) + " in the ballast"
+	}
+	return text
 }
 
 // flat makes a row of every value in a JSON document, named by its path.

@@ -27,6 +27,7 @@ func unready() node.Status {
 			{Circle: "cthird", Held: 1, Tail: 4, LastError: "no answer"},
 		},
 		UpSeconds: 3725, ReadyMillis: 1250, MemoryBytes: 54e6, DiskFree: 12e9, DiskSize: 250e9,
+		DiskMargin: 134e6, DiskBallast: 67e6,
 	}
 }
 
@@ -48,7 +49,7 @@ journal   999 commands
 snapshot  entry 1,000, 1 d 2 h ago
 links     1 of 2 connected
 memory    54 MB
-disk      12 GB free of 250 GB
+disk      12 GB free of 250 GB, 134 MB must stay free, 67 MB in the ballast
 up        1 h 2 min, ready after 1.2 s
 version   v1
 

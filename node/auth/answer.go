@@ -28,6 +28,8 @@ func StatusOf(code string) int {
 		return http.StatusTooManyRequests
 	case "unavailable", "stale":
 		return http.StatusServiceUnavailable
+	case "disk_low":
+		return http.StatusInsufficientStorage
 	}
 	switch {
 	case strings.HasSuffix(code, "_unknown"), strings.HasPrefix(code, "unknown_"):

@@ -36,8 +36,11 @@ type Link struct {
 	Oldest    time.Duration // since the oldest of those was written
 }
 
-// Disk is the room where the node keeps its data, in bytes.
-type Disk struct{ Free, Size uint64 }
+// Disk is the room where the node keeps its data, in bytes. Low says that nothing is written any more.
+type Disk struct {
+	Free, Size, Margin, Ballast uint64
+	Low                         bool
+}
 
 // Snapshot is one on disk; no Index: there is none.
 type Snapshot struct {

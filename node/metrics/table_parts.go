@@ -142,6 +142,26 @@ var storage = []metric{
 		help: "Size of the disk that holds the node's data.",
 		read: func(s *looked, put func(float64, ...string)) { put(float64(s.Disk.Size)) },
 	},
+	{
+		name: "carecircle_disk_margin_bytes", kind: gauge,
+		help: "Room that must stay free: with less the node writes nothing, with half of it it stops.",
+		read: func(s *looked, put func(float64, ...string)) { put(float64(s.Disk.Margin)) },
+	},
+	{
+		name: "carecircle_disk_ballast_bytes", kind: gauge,
+		help: "Room that can be had at once by carecircle space release.",
+		read: func(s *looked, put func(float64, ...string)) { put(float64(s.Disk.Ballast)) },
+	},
+	{
+		name: "carecircle_disk_low", kind: gauge,
+		help:  "1 while the node refuses to write because its disk is nearly full.",
+		read:  func(s *looked, put func(float64, ...string)) { put(yes(s.Disk.Low)) },
+		panel: panel{row: rowStorage, title: "Writing refused, disk nearly full"},
+		alerts: []alert{{
+			"CarecircleDiskLow", `carecircle_disk_low == 1`, "0m", critical,
+			"The disk is nearly full and the node writes nothing",
+		}},
+	},
 }
 
 var letters = []metric{

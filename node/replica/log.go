@@ -2,10 +2,12 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -74,6 +76,45 @@ func (s *timedStore) writing() time.Duration {
 	}
 	return time.Since(s.born) - time.Duration(since-1)
 }
+
+// watchedSnaps are raft's snapshots. Raft would go on after an error in writing one: here it ends the replica,
+// unless the disk has no room for it, for then there will be another.
+type watchedSnaps struct {
+	raft.SnapshotStore
+	fail func(error)
+}
+
+// Create implements raft.SnapshotStore.
+func (s watchedSnaps) Create(version raft.SnapshotVersion, index, term uint64, c raft.Configuration,
+	configIndex uint64, t raft.Transport,
+) (raft.SnapshotSink, error) {
+	sink, err := s.SnapshotStore.Create(version, index, term, c, configIndex, t)
+	if s.check("begin", err) != nil {
+		return nil, err
+	}
+	return watchedSink{sink, s}, nil
+}
+
+func (s watchedSnaps) check(what string, err error) error {
+	if err != nil && !errors.Is(err, syscall.ENOSPC) {
+		s.fail(fmt.Errorf("%s a snapshot: %w", what, err))
+	}
+	return err
+}
+
+type watchedSink struct {
+	raft.SnapshotSink
+	snaps watchedSnaps
+}
+
+// Write implements raft.SnapshotSink.
+func (s watchedSink) Write(p []byte) (int, error) {
+	n, err := s.SnapshotSink.Write(p)
+	return n, s.snaps.check("write", err)
+}
+
+// Close implements raft.SnapshotSink.
+func (s watchedSink) Close() error { return s.snaps.check("finish", s.SnapshotSink.Close()) }
 
 // raftLogger passes raft's warnings and errors on and leaves out its chatter.
 func raftLogger(to *slog.Logger) hclog.Logger {

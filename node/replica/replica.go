@@ -165,6 +165,7 @@ func Open(cfg Config) (*Replica, error) {
 	if r.snaps, err = cfg.snapshots(); err != nil {
 		return nil, fmt.Errorf("open replica %s: %w", cfg.ID, err)
 	}
+	r.snaps = watchedSnaps{r.snaps, r.fail}
 	fsm := &fsm{r: r}
 	if fsm.seen, err = r.catchUp(); err != nil {
 		return nil, fmt.Errorf("open replica %s: %w", cfg.ID, err)

@@ -71,13 +71,22 @@ func (r *Replica) changed(ctx context.Context, what string, f raft.Future) error
 	return nil
 }
 
-// HandOver, on the leader, has another replica lead before this one stops. Where it fails the others notice
-// by themselves a little later.
-func (r *Replica) HandOver(ctx context.Context) error {
-	if r.raft.State() != raft.Leader || len(r.Servers()) < 2 {
+// HandOver, on the leader, has another replica lead: the one of the given id, or whichever has most of the log.
+// Where it fails before this one stops, the others notice by themselves a little later.
+func (r *Replica) HandOver(ctx context.Context, to string) error {
+	all := r.raft.GetConfiguration().Configuration().Servers
+	if r.raft.State() != raft.Leader || len(all) < 2 {
 		return nil
 	}
-	return r.changed(ctx, "hand over", r.raft.LeadershipTransfer())
+	if to == "" {
+		return r.changed(ctx, "hand over", r.raft.LeadershipTransfer())
+	}
+	for _, s := range all {
+		if string(s.ID) == to {
+			return r.changed(ctx, "hand over to "+to, r.raft.LeadershipTransferToServer(s.ID, s.Address))
+		}
+	}
+	return fmt.Errorf("hand over to %s: raft does not know it", to)
 }
 
 // pace gives raft the timeouts that suit how many replicas there are: a circle's only one waits for nobody.

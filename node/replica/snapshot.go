@@ -3,6 +3,8 @@ package replica
 import (
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -39,38 +41,87 @@ func (r *Replica) snapshotByAge() {
 	}
 }
 
+// Check tells whether a replica can start from a state, a log and the snapshots in a directory, all of them
+// whole: no entry may be missing between them, and a snapshot that is needed must open.
+func Check(dir string, state State, log Store, logger *slog.Logger) error {
+	snaps, err := Config{Dir: dir, Logger: logger}.snapshots()
+	if err != nil {
+		return err
+	}
+	newest, err := fits(snaps, log, state.Applied())
+	if err != nil || newest == nil || state.Applied() >= newest.Index {
+		return err
+	}
+	_, from, err := snaps.Open(newest.ID)
+	if err != nil {
+		return fmt.Errorf("the state is older than snapshot %s in %s, and that is damaged: %w: restore a"+
+			" backup", newest.ID, dir, err)
+	}
+	return from.Close()
+}
+
+// Suffices tells whether log and snapshots in a directory hold everything that a lost state was made of, and
+// opens the newest snapshot; nil if there never was one.
+func Suffices(dir string, log Store, logger *slog.Logger) (io.ReadCloser, error) {
+	snaps, err := Config{Dir: dir, Logger: logger}.snapshots()
+	if err != nil {
+		return nil, err
+	}
+	newest, err := fits(snaps, log, 0)
+	if err != nil || newest == nil {
+		return nil, err
+	}
+	_, from, err := snaps.Open(newest.ID)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot %s in %s is damaged: %w", newest.ID, dir, err)
+	}
+	return from, nil
+}
+
+// fits makes sure that no entry is missing between snapshots, log and a state, and returns the newest
+// snapshot, nil if there is none.
+func fits(snaps raft.SnapshotStore, log Store, applied uint64) (*raft.SnapshotMeta, error) {
+	metas, err := snaps.List()
+	if err != nil {
+		return nil, fmt.Errorf("list the snapshots: %w", err)
+	}
+	first, err := log.FirstIndex()
+	if err != nil {
+		return nil, fmt.Errorf("read the log: %w", err)
+	}
+	last, err := log.LastIndex()
+	if err != nil {
+		return nil, fmt.Errorf("read the log: %w", err)
+	}
+	var newest *raft.SnapshotMeta
+	var index uint64
+	if len(metas) > 0 {
+		newest, index = metas[0], metas[0].Index
+	}
+	switch {
+	case first > index+1:
+		return nil, fmt.Errorf("log entries %d to %d are missing, and so is a snapshot that holds them; one"+
+			" whose meta.json is damaged counts for nothing: put the snapshot directory back, or restore"+
+			" a backup", index+1, first-1)
+	case applied > max(last, index):
+		return nil, fmt.Errorf("the state holds log entry %d, the log ends at %d: they are not of one time,"+
+			" put back those that belong together, or restore a backup", applied, max(last, index))
+	}
+	return newest, nil
+}
+
 // catchUp makes sure that the state is at least as new as the newest snapshot, since raft will only apply
 // what comes after that one, and that no entry is missing in between. It returns the snapshot's index.
 func (r *Replica) catchUp() (uint64, error) {
-	metas, err := r.snaps.List()
-	if err != nil {
-		return 0, fmt.Errorf("list the snapshots: %w", err)
+	newest, err := fits(r.snaps, r.disk, r.cfg.State.Applied())
+	if err != nil || newest == nil {
+		return 0, err
 	}
-	first, err := r.disk.FirstIndex()
-	if err != nil {
-		return 0, fmt.Errorf("read the log: %w", err)
+	r.snapshotAt.Store(takenAt(newest.ID))
+	if r.cfg.State.Applied() >= newest.Index {
+		return newest.Index, nil
 	}
-	last, err := r.disk.LastIndex()
-	if err != nil {
-		return 0, fmt.Errorf("read the log: %w", err)
-	}
-	var newest uint64
-	if len(metas) > 0 {
-		newest = metas[0].Index
-		r.snapshotAt.Store(takenAt(metas[0].ID))
-	}
-	applied := r.cfg.State.Applied()
-	switch {
-	case first > newest+1:
-		return 0, fmt.Errorf("log entries %d to %d are missing: put the snapshot directory back, or restore"+
-			" a backup", newest+1, first-1)
-	case applied > max(last, newest):
-		return 0, fmt.Errorf("the state holds log entry %d, the log ends at %d: they are not of one time,"+
-			" put back those that belong together, or restore a backup", applied, max(last, newest))
-	case applied >= newest:
-		return newest, nil
-	}
-	return newest, r.restoreOwn(metas[0])
+	return newest.Index, r.restoreOwn(newest)
 }
 
 // restoreOwn restores the newest snapshot into a state that was lost or put back to an older one.

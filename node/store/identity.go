@@ -64,16 +64,16 @@ func bind(parts []part) error {
 		case id == "":
 			id, from = found, p
 		case id != found:
-			return fmt.Errorf("%s (%s) and %s (%s) are of different nodes or times, ids %s and %s: %s",
-				from.dir, from.name, p.dir, p.name, id, found, bindAdvice)
+			return fmt.Errorf("%w: %s (%s) and %s (%s) are of different nodes or times, ids %s and %s: %s",
+				ErrApart, from.dir, from.name, p.dir, p.name, id, found, bindAdvice)
 		}
 	}
 	if len(missing) == 0 {
 		return nil
 	}
 	if !allEmpty { // ids are written before anything else, so one was lost since
-		return fmt.Errorf("%s (%s) has no id while there is data: it was wiped or is another's: %s",
-			missing[0].dir, missing[0].name, bindAdvice)
+		return fmt.Errorf("%w: %s (%s) has no id while there is data: it was wiped or is another's: %s",
+			ErrApart, missing[0].dir, missing[0].name, bindAdvice)
 	}
 	if id == "" {
 		raw := make([]byte, identityBytes)
@@ -100,7 +100,8 @@ func readIdentity(dir string) (string, error) {
 	}
 	id, ok := strings.CutPrefix(strings.TrimSpace(string(raw)), identityPrefix)
 	if !ok || len(id) != 2*identityBytes {
-		return "", fmt.Errorf("%s is not an id: it was changed, put back the one from a copy", path)
+		return "", fmt.Errorf("%w: %s is not an id: it was changed; its twins beside log, state and snapshots"+
+			" tell what it was", ErrApart, path)
 	}
 	return id, nil
 }

@@ -11,6 +11,10 @@ import (
 // error: the node can be healed from its peers or a backup, by removing what it has.
 var ErrDamaged = errors.New("damaged")
 
+// ErrApart says that state, log and snapshots do not belong together, or that one of them lacks what the
+// others need. All three may be whole, each of another node or time.
+var ErrApart = errors.New("log, state and snapshots do not belong together")
+
 const healAdvice = "keep a copy, then restore this node from a replica or a backup"
 
 // damaged is the error for an entry that is not as it was stored.

@@ -36,6 +36,9 @@ func Restore(cfg StateConfig, r io.Reader) error {
 	return nil
 }
 
+// Reset makes the state in cfg.Dir an empty one that belongs where it did, as Restore does.
+func Reset(cfg StateConfig) error { return Restore(cfg, nil) }
+
 func restore(cfg StateConfig, r io.Reader) error {
 	if err := finishRestore(cfg.Dir); err != nil {
 		return err
@@ -67,6 +70,9 @@ func fill(cfg StateConfig, r io.Reader) error {
 	db, err := open(opt, false)
 	if err != nil {
 		return err
+	}
+	if r == nil { // nothing to fill it with
+		return db.Close()
 	}
 	return errors.Join(fillDB(db, cfg, r), db.Close())
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -16,14 +17,20 @@ const (
 	SpaceOK SpaceState = iota
 	// SpaceLow says that writes must stop. Reads go on.
 	SpaceLow
+	// SpaceFull says that the process must end before it touches a mapped file again.
+	SpaceFull
 )
 
 // String returns the state as a word.
 func (s SpaceState) String() string {
-	if s == SpaceLow {
+	switch s {
+	case SpaceLow:
 		return "low"
+	case SpaceFull:
+		return "full"
+	default:
+		return "ok"
 	}
-	return "ok"
 }
 
 const (
@@ -46,7 +53,7 @@ type Space struct {
 	ballast int64
 	margin  int64
 	mu      sync.Mutex
-	low     bool
+	state   SpaceState
 }
 
 // NewSpace makes a Space for a node's directory. The ballast has 64 MiB if bytes is 0, none if it is less.
@@ -54,34 +61,51 @@ func NewSpace(dir string, bytes int64) *Space {
 	if bytes == 0 {
 		bytes = defaultBallast
 	}
-	return &Space{dir: dir, ballast: max(bytes, 0), margin: spaceMargin}
+	return &Space{dir: dir, ballast: max(bytes, 0), margin: spaceMargin, state: SpaceFull}
 }
 
-// Check looks at the free space: what is free, and how much of that must stay so. Once low it stays low until
-// a quarter more than the margin is free, lest it go to and fro. Where there is room for the ballast as well
-// it is made, or made again.
+// Check looks at the free space: what is free, and how much of that must stay so. It is full once half of the
+// margin is used up. Once low or full, and at the first look, it stays so until a quarter of the margin more
+// is free, lest it go to and fro. Where there is room for the ballast as well it is made, or made again.
 func (s *Space) Check() (state SpaceState, free, margin int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if free, err = freeSpace(s.dir); err != nil {
-		return SpaceLow, 0, s.margin, err
+		return SpaceFull, 0, s.margin, err
 	}
-	enough := s.margin
-	if s.low {
-		enough += s.margin / 4
+	more := s.margin / 4
+	full, low := s.margin/2, s.margin
+	if s.state == SpaceFull {
+		full += more
 	}
-	s.low = free < enough
-	if s.low {
-		return SpaceLow, free, s.margin, nil
+	if s.state != SpaceOK {
+		low += more
 	}
-	if free-s.ballast >= s.margin+s.margin/4 {
+	switch {
+	case free < full:
+		s.state = SpaceFull
+	case free < low:
+		s.state = SpaceLow
+	default:
+		s.state = SpaceOK
+	}
+	if s.state == SpaceOK && free-s.ballast >= s.margin+more {
 		made, err := s.keepBallast()
 		if err != nil {
 			return SpaceOK, free, s.margin, err
 		}
 		free -= made
 	}
-	return SpaceOK, free, s.margin, nil
+	return s.state, free, s.margin, nil
+}
+
+// Ballast returns how many bytes the ballast takes now.
+func (s *Space) Ballast() int64 {
+	info, err := os.Stat(s.path())
+	if err != nil {
+		return 0
+	}
+	return info.Size()
 }
 
 func (s *Space) path() string { return filepath.Join(s.dir, ballastFile) }
@@ -116,12 +140,59 @@ func (s *Space) Release() error {
 	return nil
 }
 
+// ErrFull says that a disk has too little room left.
+var ErrFull = errors.New("disk full")
+
+// RoomFor passes on what is written to w while the disk that holds dir has more room than must stay free;
+// then it returns ErrFull. So a large file ends before the disk does.
+func RoomFor(w io.Writer, dir string) io.Writer { return &roomy{dir: dir, w: w} }
+
+// RoomWhile is RoomFor for what is read from r and written to that disk.
+func RoomWhile(r io.Reader, dir string) io.Reader { return &roomy{dir: dir, r: r} }
+
+const roomLook = 1 << 20 // bytes between two looks at the disk
+
+type roomy struct {
+	dir  string
+	w    io.Writer
+	r    io.Reader
+	left int // bytes until the next look
+}
+
+// Write implements io.Writer.
+func (r *roomy) Write(p []byte) (int, error) {
+	if err := r.look(); err != nil {
+		return 0, err
+	}
+	n, err := r.w.Write(p)
+	r.left -= n
+	return n, err
+}
+
+// Read implements io.Reader.
+func (r *roomy) Read(p []byte) (int, error) {
+	if err := r.look(); err != nil {
+		return 0, err
+	}
+	n, err := r.r.Read(p)
+	r.left -= n
+	return n, err
+}
+
+func (r *roomy) look() error {
+	if r.left > 0 {
+		return nil
+	}
+	r.left = roomLook
+	return checkSpace(r.dir, spaceMargin)
+}
+
 // checkSpace returns an error if the disk that holds dir has less than need bytes free.
 func checkSpace(dir string, need int64) error {
 	free, err := freeSpace(dir)
 	if err == nil && free < need {
-		err = fmt.Errorf("disk full: %s has %d MiB free, needs %d: free some space and start again,"+
-			" nothing is lost", dir, free>>20, need>>20)
+		err = fmt.Errorf("%w: %s has %d MiB free, needs %d: free some space and start again,"+
+			" nothing is lost", ErrFull, dir, free>>20, need>>20)
 	}
 	return err
 }

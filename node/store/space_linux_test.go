@@ -3,7 +3,9 @@ package store
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -67,6 +69,14 @@ func TestSpace(t *testing.T) {
 	check(SpaceOK)
 	fillFile(t, filepath.Join(dir, "more"), 2<<20)
 	check(SpaceLow)
+	most := filepath.Join(dir, "most")
+	fillFile(t, most, spaceMargin/2)
+	check(SpaceFull)
+	must(t, os.Truncate(most, spaceMargin/2-3<<20))
+	check(SpaceFull) // by a hair: not yet
+	must(t, os.Truncate(most, spaceMargin/4-3<<20))
+	check(SpaceLow)
+	must(t, os.Remove(most))
 	must(t, os.Remove(filepath.Join(dir, "more")))
 	check(SpaceLow) // by a hair: not yet
 	must(t, s.Release())
@@ -88,6 +98,33 @@ func TestSpace(t *testing.T) {
 		t.Error("there is space in no directory")
 	}
 }
+
+// What is written or read meanwhile ends before the disk is as low as it must not get.
+func TestRoom(t *testing.T) {
+	dir := smallDisk(t, 400)
+	fillFile(t, filepath.Join(dir, "other"), 400<<20-spaceMargin-8<<20)
+	f, err := os.Create(filepath.Join(dir, "large"))
+	must(t, err)
+	_, err = io.Copy(RoomFor(f, dir), io.LimitReader(zeros{}, 100<<20))
+	info, statErr := f.Stat()
+	must(t, statErr)
+	if !errors.Is(err, ErrFull) || info.Size() < 6<<20 || info.Size() > 9<<20 {
+		t.Errorf("written: %d MiB, %v", info.Size()>>20, err)
+	}
+	if _, err := io.ReadAll(RoomWhile(strings.NewReader("a state"), dir)); !errors.Is(err, ErrFull) {
+		t.Errorf("read: %v", err)
+	}
+	must(t, f.Truncate(0))
+	if got, err := io.ReadAll(RoomWhile(strings.NewReader("a state"), dir)); err != nil ||
+		string(got) != "a state" {
+		t.Errorf("read %q: %v", got, err)
+	}
+	must(t, f.Close())
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // childSpace writes to both stores until the space is low, and says what it has stored; childFull goes on.
 func childSpace(dir string) error { return writeUntilLow(dir, true) }

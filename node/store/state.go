@@ -155,7 +155,9 @@ func openState(cfg StateConfig) (*State, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open state %s: %w", cfg.Dir, err)
 	}
-	db, err := open(stateOptions(cfg.Dir, cfg.EncryptionKey, cfg.Log), known)
+	faults := newFaults(cfg.Fatal, cfg.Log)
+	opt := stateOptions(cfg.Dir, cfg.EncryptionKey, cfg.Log).WithLogger(badgerLog{cfg.Log, faults})
+	db, err := open(opt, known)
 	if err != nil {
 		return nil, err
 	}
@@ -163,8 +165,7 @@ func openState(cfg StateConfig) (*State, error) {
 		return nil, errors.Join(fmt.Errorf("open state: %w", err), db.Close())
 	}
 	s := &State{
-		cfg: cfg, log: cfg.Log, faults: newFaults(cfg.Fatal, cfg.Log), db: db, sums: sums,
-		cache: newRowCache(),
+		cfg: cfg, log: cfg.Log, faults: faults, db: db, sums: sums, cache: newRowCache(),
 	}
 	s.idle = sync.NewCond(&s.mu)
 	s.layers.Store(&layers{changed: newOverlay()})

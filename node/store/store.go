@@ -120,7 +120,7 @@ func baseOptions(dir string, key []byte, log *slog.Logger) badger.Options {
 		WithNumVersionsToKeep(1).
 		WithCompactL0OnClose(true).
 		WithEncryptionKey(key).
-		WithLogger(badgerLog{log})
+		WithLogger(badgerLog{log: log})
 }
 
 func stateOptions(dir string, key []byte, log *slog.Logger) badger.Options {
@@ -216,8 +216,10 @@ func openError(dir string, err error) error {
 	case errors.Is(err, os.ErrPermission), strings.Contains(text, "permission denied"):
 		advice = "this user may not use the files: give them to the user carecircle runs as"
 	case strings.Contains(text, "no space left"):
+		err = fmt.Errorf("%w: %w", ErrFull, err)
 		advice = "the disk is full: free some space and start again, nothing is lost"
-	case errors.Is(err, syscall.EIO):
+	case errors.Is(err, syscall.EIO), strings.Contains(text, syscall.EIO.Error()):
+		err = fmt.Errorf("%w (%w)", err, syscall.EIO)
 		advice = "the disk cannot be read or written: look after it, then restore this node"
 	default:
 		return fmt.Errorf("open store %s: %w, or not this store's: %s: %w", dir, ErrDamaged, healAdvice, err)
@@ -226,14 +228,27 @@ func openError(dir string, err error) error {
 }
 
 // badgerLog passes Badger's warnings and errors on, and leaves out its chatter.
-type badgerLog struct{ log *slog.Logger }
+// What it fails to write in the background it would try again for ever, or leave: that is a
+// storage error like any other.
+type badgerLog struct {
+	log    *slog.Logger
+	faults *faults // nil: nobody is told
+}
 
 func (l badgerLog) Errorf(format string, args ...any) {
-	l.log.Error("badger: " + strings.TrimSpace(fmt.Sprintf(format, args...)))
+	text := "badger: " + strings.TrimSpace(fmt.Sprintf(format, args...))
+	l.log.Error(text)
+	if l.faults != nil && strings.HasPrefix(format, "error flushing memtable") {
+		_ = l.faults.report(errors.New(text))
+	}
 }
 
 func (l badgerLog) Warningf(format string, args ...any) {
-	l.log.Warn("badger: " + strings.TrimSpace(fmt.Sprintf(format, args...)))
+	text := "badger: " + strings.TrimSpace(fmt.Sprintf(format, args...))
+	l.log.Warn(text)
+	if l.faults != nil && strings.Contains(format, "While running doCompact") {
+		_ = l.faults.report(errors.New(text))
+	}
 }
 
 func (badgerLog) Infof(string, ...any)  {}

@@ -59,6 +59,9 @@ func (f *form) take(v *visit, err error, of fields) error {
 		}
 		f.refuse(of[e.Code], text)
 		f.status = v.pages.cfg.StatusOf(e.Code)
+		if f.status >= http.StatusInternalServerError { // no outcome: the id stays
+			return nil
+		}
 		return f.renew(v)
 	}
 	if errors.Is(err, context.Canceled) {
