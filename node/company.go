@@ -79,6 +79,7 @@ type company struct {
 	mesh   *peers.Mesh
 	gossip *gossip.Gossip
 	known  atomic.Pointer[[]replicas.Replica]
+	heard  atomic.Pointer[[]Standing] // where each stood when it was last asked
 }
 
 // openCompany begins to listen for the other replicas; what they ask is answered once serve is called.
@@ -96,6 +97,7 @@ func (n *Node) openCompany() error {
 		all = n.lastCompany()
 	}
 	m.known.Store(&all)
+	m.heard.Store(&[]Standing{})
 	ca, err := peers.CircleCA(n.Keys.Circle.Seed())
 	if err != nil {
 		return fmt.Errorf("replicas: %w", err)

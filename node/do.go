@@ -34,6 +34,11 @@ func (n *Node) Vault() *vault.Vault { return n.sealer.vault }
 // Do has the circle do a command; see replica.Do. What is personal in it is sealed first, and the people a
 // refusal speaks of are named as far as the caller may know them.
 func (n *Node) Do(ctx context.Context, c machine.Command) (machine.Outcome, error) {
+	if version, ok := machine.Activates(c); ok && c.Actor == machine.ActorOperator {
+		if refusal := n.mayActivate(ctx, version); refusal != nil {
+			return machine.Outcome{Kind: c.Kind, Refusal: refusal}, nil
+		}
+	}
 	sealed, err := n.sealer.seal(ctx, c)
 	var refusal *machine.Error
 	if errors.As(err, &refusal) {

@@ -156,6 +156,7 @@ func (n *Node) open(ctx context.Context) error {
 	}
 	if n.company != nil {
 		n.running.Go(func() { n.company.run(background) })
+		n.running.Go(func() { n.company.survey(background) })
 	}
 	n.running.Go(func() { n.keepFlushed(background) })
 	n.keepBackups(background)

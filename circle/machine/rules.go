@@ -10,10 +10,21 @@ type Activate struct {
 	Version uint32 `cbor:"1,keyasint" json:"version" doc:"the rules version every replica understands"`
 }
 
+const activateKind = "rules.activate"
+
+// Activates tells which rules version a command would put in force, if it is that kind of command.
+func Activates(c Command) (version uint32, ok bool) {
+	var b Activate
+	if c.Kind != activateKind || decMode.Unmarshal(c.Body, &b) != nil {
+		return 0, false
+	}
+	return b.Version, true
+}
+
 func rulesFeature() Feature {
 	policy := AnyOf(Only(ActorOperator), Only(ActorCircle))
 	return Feature{Name: "rules", Rules: []Rule{
-		Do("rules.activate", "Switch to a newer version of the rules, once every replica runs it.", policy,
+		Do(activateKind, "Switch to a newer version of the rules, once every replica runs it.", policy,
 			activate),
 	}}
 }

@@ -15,8 +15,8 @@ type Tx struct {
 	kv      KV
 	machine *Machine
 	cmd     Command
-	meta    Meta // as it will be after this command, but for what rules.activate changes: see rulesVersion
-	changes bool // rules.activate has run
+	meta    Meta  // as it will be after this command, but for what rules.activate changes: see rulesVersion
+	changes bool  // rules.activate has run
 	stop    error // why this replica must not go on, whatever the rules made of it
 	current *Rule
 	undo    []undo

@@ -69,6 +69,9 @@ func replicaList() *cobra.Command {
 			if err := client.Call(c.Context(), http.MethodGet, "/api/v1/replicas", nil, &all); err != nil {
 				return err
 			}
+			if output == "table" {
+				return writeTable(c.OutOrStdout(), standingRows(all))
+			}
 			return show(c.OutOrStdout(), output, all)
 		},
 	}
