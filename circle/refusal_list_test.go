@@ -9,7 +9,6 @@ func refusalCases(s *stage) map[string]kindCase {
 			good: asked{by: "operator", body: machine.Activate{Version: 1}},
 			refused: []asked{
 				{"operator", "", machine.Activate{Version: 0}, "rules_not_newer"},
-				{"operator", "", machine.Activate{Version: 2}, "rules_unknown"},
 				{"Farida", "", machine.Activate{Version: 1}, "not_allowed"},
 			},
 		},

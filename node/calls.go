@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/carecircle/carecircle/circle/machine"
-	"github.com/carecircle/carecircle/circle/replicas"
 	"github.com/carecircle/carecircle/node/peers"
 	"github.com/carecircle/carecircle/node/replica"
 	"github.com/carecircle/carecircle/node/vault"
@@ -137,71 +136,6 @@ func (m *company) askIndex(ctx context.Context, leader string) (uint64, error) {
 
 func (m *company) askTerm(ctx context.Context, id string) (uint64, error) {
 	return m.askNumber(ctx, id, callTerm)
-}
-
-// Standing is where one replica stands.
-type Standing struct {
-	ID       string `json:"id"`
-	Status   string `json:"status"` // as decided: joining, voting
-	Alive    bool   `json:"alive"`  // it answers
-	State    string `json:"state,omitempty"`
-	Term     uint64 `json:"term,omitempty"`
-	Applied  uint64 `json:"applied,omitempty"`
-	Position uint64 `json:"position,omitempty"`
-	Version  string `json:"version,omitempty"`
-	Low      bool   `json:"low,omitempty"` // its disk is nearly full
-	Damage   string `json:"damage,omitempty"`
-}
-
-func (m *company) ownStanding() Standing {
-	s := m.node.replica.Status()
-	return Standing{
-		ID: m.id, Alive: s.Err == nil, State: s.State, Term: s.Term, Applied: s.Applied, Position: s.Position,
-		Version: m.node.options.Version, Low: m.node.low(),
-	}
-}
-
-func (m *company) standing(ctx context.Context, id string) (Standing, error) {
-	var s Standing
-	ctx, cancel := context.WithTimeout(ctx, callLimit)
-	defer cancel()
-	raw, err := m.mesh.Call(ctx, id, callStanding, nil)
-	if err == nil {
-		err = json.Unmarshal(raw, &s)
-	}
-	return s, err
-}
-
-// Replicas returns where each of the circle's replicas stands, as far as they answer; none for a circle with
-// one.
-func (n *Node) Replicas(ctx context.Context) []Standing {
-	if n.company == nil {
-		return nil
-	}
-	var all []Standing
-	answers := make(chan Standing)
-	asked := 0
-	for _, p := range *n.company.known.Load() {
-		if p.Status == replicas.Removed {
-			continue
-		}
-		asked++
-		go func() {
-			s := n.company.ownStanding()
-			if p.ID != n.company.id {
-				var err error
-				if s, err = n.company.standing(ctx, p.ID); err != nil {
-					s = Standing{}
-				}
-			}
-			s.ID, s.Status = p.ID, p.Status.String()
-			answers <- s
-		}()
-	}
-	for range asked {
-		all = append(all, <-answers)
-	}
-	return all
 }
 
 // vaultKey is a key of the vault on its way between replicas.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/replicas"
+	"github.com/carecircle/carecircle/federation/p2p"
 	"github.com/carecircle/carecircle/node/gossip"
 	"github.com/carecircle/carecircle/node/peers"
 	"github.com/carecircle/carecircle/node/replica"
@@ -30,55 +31,17 @@ const (
 	companyFile  = "replicas.json"        // where the others were last reached, for a damaged replica
 )
 
-// ReplicaConfig is how this node keeps the circle's books together with others.
-type ReplicaConfig struct {
-	ID     string `json:"id"`     // this replica's: "one", or what it was called when it joined
-	Listen string `json:"listen"` // IP address and port for the other replicas, such as 10.0.0.1:7201
-	Gossip string `json:"gossip"` // the same for their gossip, TCP and UDP, such as 10.0.0.1:7202
-	// Advertise and AdvertiseGossip are where others reach the two, if that is elsewhere.
-	Advertise       string `json:"advertise,omitempty"`
-	AdvertiseGossip string `json:"advertiseGossip,omitempty"`
-	Joined          bool   `json:"joined,omitempty"` // it was not the circle's first
-}
-
-// Check says what is missing or wrong.
-func (c ReplicaConfig) Check() error {
-	if c.ID == "" {
-		return errors.New(`config: fill in "id" of "replica"`)
-	}
-	for _, a := range []struct{ name, value string }{
-		{"listen", c.Listen},
-		{"gossip", c.Gossip},
-		{"advertise", c.Advertise},
-		{"advertiseGossip", c.AdvertiseGossip},
-	} {
-		_, err := netip.ParseAddrPort(a.value)
-		if err != nil && (a.value != "" || a.name == "listen" || a.name == "gossip") {
-			return fmt.Errorf("config: replica %s %q is not an IP address with a port, such as 10.0.0.1:7201",
-				a.name, a.value)
-		}
-	}
-	return nil
-}
-
-func (c ReplicaConfig) reached() string       { return orElse(c.Advertise, c.Listen) }
-func (c ReplicaConfig) reachedGossip() string { return orElse(c.AdvertiseGossip, c.Gossip) }
-
-func orElse(value, other string) string {
-	if value != "" {
-		return value
-	}
-	return other
-}
-
 // company is the circle's replicas as this one sees and calls them.
 type company struct {
 	id     string
 	node   *Node
 	log    *slog.Logger
 	mesh   *peers.Mesh
-	gossip *gossip.Gossip
+	host   *p2p.Host      // carries the streams; nil: TCP does
+	gossip *gossip.Gossip // nil: there is none
+	asks   atomic.Bool    // somebody is invited and may ask to join
 	known  atomic.Pointer[[]replicas.Replica]
+	heard  atomic.Pointer[[]Standing] // where each stood when it was last asked
 }
 
 // openCompany begins to listen for the other replicas; what they ask is answered once serve is called.
@@ -93,28 +56,41 @@ func (n *Node) openCompany() error {
 		return err
 	}
 	m.known.Store(&all)
+	m.heard.Store(&[]Standing{})
 	ca, err := peers.CircleCA(n.Keys.Circle.Seed())
 	if err != nil {
 		return fmt.Errorf("replicas: %w", err)
 	}
-	listener, err := net.Listen("tcp", c.Listen)
-	if err != nil {
-		return fmt.Errorf("listen for the other replicas on %s: %w", c.Listen, err)
-	}
 	n.company = m
 	n.sealer.others = m
+	listener, dial, err := m.listen(c)
+	if err != nil {
+		return err
+	}
 	m.mesh, err = peers.Start(peers.Config{
 		ID: c.ID, Host: n.Keys.Host, CA: ca, Allowed: m.allowed, Resolve: m.resolve,
-		Listeners: []net.Listener{listener}, Log: n.options.Log,
+		Listeners: []net.Listener{listener}, Dial: dial, Log: n.options.Log,
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("replicas: %w", err), listener.Close())
 	}
+	return m.openGossip(c)
+}
+
+func (m *company) openGossip(c ReplicaConfig) error {
+	if c.Gossip == "" {
+		return nil
+	}
+	at, err := c.reached(m.node.Keys.HostPublic())
+	if err != nil {
+		return err
+	}
+	keys := m.node.Keys
 	bind, advertise := netip.MustParseAddrPort(c.Gossip), netip.MustParseAddrPort(c.reachedGossip())
 	m.gossip, err = gossip.Start(gossip.Config{
-		ID: c.ID, Host: n.Keys.Host, Circle: string(n.Keys.CircleID()), Seed: n.Keys.Circle.Seed(),
-		Bind: bind, Advertise: advertise, Addrs: []string{c.reached()}, Allowed: m.allowed, Seeds: m.seeds,
-		Log: n.options.Log,
+		ID: c.ID, Host: keys.Host, Circle: string(keys.CircleID()), Seed: keys.Circle.Seed(),
+		Bind: bind, Advertise: advertise, Addrs: []string{at}, Allowed: m.allowed, Seeds: m.seeds,
+		Log: m.log,
 	})
 	if err != nil {
 		return fmt.Errorf("replicas: listen for gossip on %s: %w", c.Gossip, err)
@@ -133,6 +109,9 @@ func (m *company) close() error {
 	if m.mesh != nil {
 		errs = append(errs, m.mesh.Close())
 	}
+	if m.host != nil {
+		errs = append(errs, m.host.Close())
+	}
 	return errors.Join(errs...)
 }
 
@@ -146,7 +125,10 @@ func (m *company) allowed(id string, host ed25519.PublicKey) bool {
 }
 
 func (m *company) resolve(id string) []string {
-	addrs := m.gossip.Addrs(id)
+	var addrs []string
+	if m.gossip != nil {
+		addrs = m.gossip.Addrs(id)
+	}
 	for _, p := range *m.known.Load() {
 		if p.ID == id {
 			addrs = append(addrs, p.Addrs...)
@@ -212,6 +194,7 @@ func (m *company) look() error {
 	var all []replicas.Replica
 	err := m.node.Read(func(r machine.Reader) error {
 		all = replicas.All(r)
+		m.asks.Store(replicas.Inviting(r, time.Now().UnixMilli()))
 		return nil
 	})
 	if err != nil || len(all) == 0 || reflect.DeepEqual(all, *m.known.Load()) {
@@ -219,7 +202,9 @@ func (m *company) look() error {
 	}
 	m.known.Store(&all)
 	m.mesh.Recheck()
-	m.gossip.Recheck()
+	if m.gossip != nil {
+		m.gossip.Recheck()
+	}
 	for _, p := range all {
 		if p.ID == m.id && p.Status == replicas.Removed {
 			err := fmt.Errorf("this replica, %q, was removed from its circle by an operator: it may be"+
@@ -263,7 +248,11 @@ func (m *company) hasCaughtUp(ctx context.Context, id string) bool {
 func (n *Node) register(ctx context.Context) error {
 	me := replicas.Register{ID: replicas.First, Host: n.Keys.HostPublic()}
 	if c := n.Config.Replica; c != nil {
-		me.ID, me.Addrs, me.Gossip = c.ID, []string{c.reached()}, c.reachedGossip()
+		at, err := c.reached(n.Keys.HostPublic())
+		if err != nil {
+			return err
+		}
+		me.ID, me.Addrs, me.Gossip = c.ID, []string{at}, c.reachedGossip()
 		me.Letters = n.letters.host.Addrs()
 	}
 	var known replicas.Replica

@@ -42,17 +42,23 @@ func replicaConfig(t *testing.T) node.Config {
 
 // company is one circle on several machines, all of them in this process.
 type company struct {
-	t     *testing.T
-	nodes []*node.Node
-	dirs  []string
-	fatal []chan error
-	drawn byte
+	t      *testing.T
+	config func(t *testing.T) node.Config
+	nodes  []*node.Node
+	dirs   []string
+	fatal  []chan error
+	drawn  byte
 }
 
 func newCompany(t *testing.T, size int) *company {
 	t.Helper()
-	c := &company{t: t}
-	cfg := replicaConfig(t)
+	return companyOf(t, size, replicaConfig)
+}
+
+func companyOf(t *testing.T, size int, config func(t *testing.T) node.Config) *company {
+	t.Helper()
+	c := &company{t: t, config: config}
+	cfg := config(t)
 	cfg.Name, cfg.Place, cfg.Aim, cfg.Founder = "Hebden Bridge", "Hebden Bridge", "care", "Farida"
 	dir := filepath.Join(t.TempDir(), "one")
 	if err := node.Init(dir, cfg); err != nil {
@@ -85,7 +91,7 @@ func (c *company) join(id string) {
 		c.t.Fatal(err)
 	}
 	dir := filepath.Join(c.t.TempDir(), id)
-	cfg, err := node.Join(c.t.Context(), dir, invitation, replicaConfig(c.t))
+	cfg, err := node.Join(c.t.Context(), dir, invitation, c.config(c.t))
 	if err != nil {
 		c.t.Fatal(err)
 	}

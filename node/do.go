@@ -33,11 +33,16 @@ func (n *Node) openVault() error {
 func (n *Node) Vault() *vault.Vault { return n.sealer.vault }
 
 // Do has the circle do a command; see replica.Do. While there is no room on the disk it returns lowDisk as an
-// error. What is personal in it is sealed first, and the people a
-// refusal speaks of are named as far as the caller may know them.
+// error. What is personal in it is sealed first, and the people a refusal speaks of are named as far as the
+// caller may know them.
 func (n *Node) Do(ctx context.Context, c machine.Command) (machine.Outcome, error) {
 	if n.low() {
 		return machine.Outcome{}, fmt.Errorf("do %s: %w", c.Kind, lowDisk)
+	}
+	if version, ok := machine.Activates(c); ok && c.Actor == machine.ActorOperator {
+		if refusal := n.mayActivate(ctx, version); refusal != nil {
+			return machine.Outcome{Kind: c.Kind, Refusal: refusal}, nil
+		}
 	}
 	sealed, err := n.sealer.seal(ctx, c)
 	var refusal *machine.Error

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/carecircle/carecircle/circle/machine"
 )
@@ -16,3 +17,9 @@ func (n *Node) TendVault(ctx context.Context) error { return n.sealer.tendOnce(c
 func (n *Node) SealCommand(ctx context.Context, c machine.Command) (machine.Command, error) {
 	return n.sealer.seal(ctx, c)
 }
+
+// Admits tells whether the machine of a libp2p peer id may open streams here.
+func (n *Node) Admits(peer string) bool { return n.company.admits(peer) }
+
+// Metrics is what Prometheus reads.
+func (n *Node) Metrics() http.Handler { return n.watched.metrics.Handler() }

@@ -72,6 +72,7 @@ func (n *Node) InviteReplica(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	n.company.asks.Store(true) // the others will see it in a moment
 	raw, err := json.Marshal(t)
 	return ticketPrefix + base64.RawURLEncoding.EncodeToString(raw), err
 }
@@ -166,10 +167,7 @@ func Join(ctx context.Context, dir, invitation string, c Config) (Config, error)
 		return c, fmt.Errorf("join: %w", err)
 	}
 	host := ed25519.NewKeyFromSeed(seed)
-	answer, err := askToJoin(ctx, t, joinRequest{
-		Secret: t.Secret, Host: host.Public().(ed25519.PublicKey),
-		Addrs: []string{c.Replica.reached()}, Gossip: c.Replica.reachedGossip(),
-	})
+	answer, err := c.Replica.askToJoin(ctx, t, host)
 	if err != nil {
 		return c, fmt.Errorf("join: %w", err)
 	}
@@ -212,17 +210,33 @@ func (c Config) settle(dir string, files *vault.Files, answer joinAnswer) error 
 	return writeConfig(dir, c)
 }
 
-func askToJoin(ctx context.Context, t ticket, request joinRequest) (joinAnswer, error) {
+func (c ReplicaConfig) askToJoin(ctx context.Context, t ticket, host ed25519.PrivateKey) (answer joinAnswer,
+	err error,
+) {
 	ctx, cancel := context.WithTimeout(ctx, joinLimit)
 	defer cancel()
-	var answer joinAnswer
-	raw, err := json.Marshal(request)
+	if err := c.fits(t.Addrs); err != nil {
+		return answer, err
+	}
+	key := host.Public().(ed25519.PublicKey)
+	at, err := c.reached(key)
 	if err != nil {
 		return answer, err
 	}
+	raw, err := json.Marshal(joinRequest{
+		Secret: t.Secret, Host: key, Addrs: []string{at}, Gossip: c.reachedGossip(),
+	})
+	if err != nil {
+		return answer, err
+	}
+	dial, end, err := c.dialJoin(host)
+	if err != nil {
+		return answer, err
+	}
+	defer func() { err = errors.Join(err, end()) }()
 	var last error
 	for _, addr := range t.Addrs {
-		got, err := peers.Join(ctx, nil, addr, t.Pin, raw)
+		got, err := peers.Join(ctx, dial, addr, t.Pin, raw)
 		var said *peers.RemoteError
 		if errors.As(err, &said) {
 			return answer, errors.New(said.Text)

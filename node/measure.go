@@ -11,6 +11,7 @@ import (
 
 	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/circle/machine"
+	"github.com/carecircle/carecircle/circle/replicas"
 	"github.com/carecircle/carecircle/federation/courier"
 	"github.com/carecircle/carecircle/federation/letter"
 	"github.com/carecircle/carecircle/node/metrics"
@@ -39,11 +40,30 @@ func (n *Node) sample() metrics.Sample {
 			ID: s.ID, State: strings.ToLower(s.State), LeaderKnown: s.Leader != "", Term: s.Term,
 			Commit: s.Commit, Applied: s.Applied, Position: s.Position,
 		},
-		Links: n.linkSamples(time.Now()), Disk: n.diskSample(),
+		Replicas: n.replicaSamples(s),
+		Links:    n.linkSamples(time.Now()), Disk: n.diskSample(),
 		Snapshot: metrics.Snapshot{
 			Index: s.SnapshotIndex, At: s.SnapshotAt, Bytes: newestSize(filepath.Join(n.Dir, snapshotDir)),
 		},
 	}
+}
+
+// replicaSamples is this replica and the others, as they were heard of a moment ago.
+func (n *Node) replicaSamples(s replica.Status) []metrics.Standing {
+	all := []metrics.Standing{{
+		ID: s.ID, Alive: s.Err == nil, Voting: true, Heard: true, Lag: s.Commit - min(s.Applied, s.Commit),
+	}}
+	for _, o := range n.heardOf() {
+		if o.ID == s.ID {
+			all[0].Voting = o.Status == replicas.Voting.String()
+			continue
+		}
+		all = append(all, metrics.Standing{
+			ID: o.ID, Alive: o.Alive, Voting: o.Status == replicas.Voting.String(), Heard: o.Applied > 0,
+			Lag: o.LagEntries,
+		})
+	}
+	return all
 }
 
 func (n *Node) linkSamples(now time.Time) []metrics.Link {

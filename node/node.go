@@ -172,6 +172,7 @@ func (n *Node) open(ctx context.Context) error {
 	if n.company != nil {
 		n.company.mesh.HandleJoin(n.company.joins) // not before: a restored circle begins its epoch first
 		n.running.Go(func() { n.company.run(background) })
+		n.running.Go(func() { n.company.survey(background) })
 	}
 	n.running.Go(func() { n.watchSpace(background) })
 	n.running.Go(func() { n.keepFlushed(background) })

@@ -27,9 +27,9 @@ const restoredFile = "restored.json"
 type Restoring struct {
 	File     string
 	Identity backup.Identity
-	Dir      string   // the new node's: empty, or not there yet
-	Known    []string // files and directories with other backups and notes; those beside File are read anyway
-	Why      string   // for everybody in the circle
+	Dir      string        // the new node's: empty, or not there yet
+	Known    []string      // files and directories with other backups and notes; those beside File are read anyway
+	Why      string        // for everybody in the circle
 	Change   func(*Config) // for the new machine; the backup's Replica is gone before
 	Now      time.Time
 	Log      func(format string, args ...any) // what is being done, for whoever waits

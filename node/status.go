@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/carecircle/carecircle/circle/machine"
 )
 
 // Status is how the node does, as carecircle status and /api/v1/status show it. Whoever asks learns nothing
@@ -16,6 +18,7 @@ type Status struct {
 	Ready       bool          `json:"ready"`
 	Checks      []Check       `json:"checks"`
 	Replica     ReplicaStatus `json:"replica"`
+	Replicas    []Standing    `json:"replicas"` // all of the circle's, a moment ago; none: this is the only one
 	Links       []Link        `json:"links"`
 	UpSeconds   int64         `json:"upSeconds"`
 	ReadyMillis int64         `json:"readyMillis"` // from start to ready
@@ -35,8 +38,10 @@ type ReplicaStatus struct {
 	Term          uint64 `json:"term"`
 	Commit        uint64 `json:"commit"`
 	Applied       uint64 `json:"applied"`
-	LagEntries    uint64 `json:"lagEntries"` // committed and not applied yet
-	Position      uint64 `json:"position"`   // commands in the journal
+	LagEntries    uint64 `json:"lagEntries"`  // committed and not applied yet
+	Position      uint64 `json:"position"`    // commands in the journal
+	Rules         uint32 `json:"rules"`       // the rules version in force
+	NewestRules   uint32 `json:"newestRules"` // the newest one that this program knows
 	SnapshotIndex uint64 `json:"snapshotIndex"`
 	SnapshotAt    int64  `json:"snapshotAt,omitempty"` // Unix milliseconds; 0: there is none
 	Stopped       string `json:"stopped,omitempty"`    // why it has stopped
@@ -55,8 +60,9 @@ func (n *Node) Status() Status {
 		Replica: ReplicaStatus{
 			ID: s.ID, State: s.State, Leader: s.Leader, Term: s.Term, Commit: s.Commit, Applied: s.Applied,
 			LagEntries: s.Commit - min(s.Applied, s.Commit), Position: s.Position,
-			SnapshotIndex: s.SnapshotIndex,
+			SnapshotIndex: s.SnapshotIndex, Rules: s.Rules, NewestRules: machine.NewestRules,
 		},
+		Replicas: append([]Standing{}, n.heardOf()...),
 	}
 	if !s.SnapshotAt.IsZero() {
 		out.Replica.SnapshotAt = s.SnapshotAt.UnixMilli()

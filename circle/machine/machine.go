@@ -207,8 +207,9 @@ func (m *Machine) Ready(c Command) ([]byte, error) {
 func (m *Machine) checkBody(c Command) error {
 	var err error
 	for _, r := range m.forms(c.Kind) {
-		if _, err = r.decode(c.Body); err == nil {
-			return nil
+		var body any
+		if body, err = r.decode(c.Body); err == nil {
+			return checkActivate(body)
 		}
 	}
 	return err
@@ -228,10 +229,13 @@ func (m *Machine) Apply(kv KV, raw []byte) (Outcome, error) {
 		return Outcome{}, fmt.Errorf("%w: apply: command kind %q is not known to this version of carecircle;"+
 			" install the version that wrote it", ErrStop, c.Kind)
 	}
-	meta := ReadMeta(kv)
+	if err := Understood(kv); err != nil {
+		return Outcome{}, fmt.Errorf("apply %s: %w", c.Kind, err)
+	}
 	if out, again := m.answered(kv, c); again {
 		return out, nil
 	}
+	meta := ReadMeta(kv)
 	meta.At = max(meta.At, c.At)
 	c.At = meta.At
 	meta.Position++
@@ -239,6 +243,10 @@ func (m *Machine) Apply(kv KV, raw []byte) (Outcome, error) {
 	out := Outcome{Position: meta.Position, Kind: c.Kind}
 	tx := &Tx{kv: kv, machine: m, cmd: c, meta: meta, current: &Rule{}}
 	result, err := tx.run(c)
+	if tx.stop != nil {
+		tx.undoTo(mark{})
+		return Outcome{}, fmt.Errorf("apply %s: %w", c.Kind, tx.stop)
+	}
 	if err != nil {
 		tx.undoTo(mark{})
 		out.Refusal = AsError(err)

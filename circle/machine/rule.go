@@ -167,34 +167,3 @@ func AnyOf(policies ...Policy) Policy {
 		return first
 	}}
 }
-
-// Activate switches this circle to a newer rules version.
-type Activate struct {
-	Version uint32 `cbor:"1,keyasint" json:"version" doc:"the rules version every replica understands"`
-}
-
-func rulesFeature() Feature {
-	policy := AnyOf(Only(ActorOperator), Only(ActorCircle))
-	return Feature{Name: "rules", Rules: []Rule{
-		Do("rules.activate", "Switch to a newer version of the rules, once every replica runs it.", policy,
-			func(tx *Tx, b Activate) (None, error) {
-				meta := ReadMeta(tx)
-				if b.Version <= meta.RulesVersion {
-					return None{}, Refuse("rules_not_newer",
-						"Rules version %d is in force; name a higher one.",
-						meta.RulesVersion)
-				}
-				if b.Version > NewestRules {
-					return None{}, Refuse("rules_unknown",
-						"This program knows rules up to version %d.", NewestRules)
-				}
-				meta.RulesVersion = b.Version
-				tx.changes = true
-				tx.set(metaKey, mustEncode(meta))
-				return None{}, nil
-			}),
-	}}
-}
-
-// NewestRules is the highest rules version this program understands.
-const NewestRules uint32 = 1

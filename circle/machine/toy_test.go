@@ -84,7 +84,7 @@ func walk(tx *machine.Tx, steps []step) error {
 		case "try":
 			err = tx.Try(func() error { return walk(tx, s.In) })
 		case "activate":
-			_, err = tx.Run("rules.activate", machine.Activate{Version: 1})
+			_, err = tx.Run("rules.activate", machine.Activate{Version: 1 + uint32(s.N)})
 		default:
 			err = machine.Refuse("asked_for", "Refused, as asked.")
 		}

@@ -15,8 +15,9 @@ type Tx struct {
 	kv      KV
 	machine *Machine
 	cmd     Command
-	meta    Meta // as it will be after this command, but for what rules.activate changes: see rulesVersion
-	changes bool // rules.activate has run
+	meta    Meta  // as it will be after this command, but for what rules.activate changes: see rulesVersion
+	changes bool  // rules.activate has run
+	stop    error // why this replica must not go on, whatever the rules made of it
 	current *Rule
 	undo    []undo
 	seen    []decoded
@@ -221,8 +222,7 @@ func (tx *Tx) rulesVersion() uint32 {
 func (tx *Tx) run(c Command) (any, error) {
 	rule, inForce := tx.machine.rule(c.Kind, tx.rulesVersion())
 	if !inForce {
-		return nil, Refuse("not_in_force", "%s comes with a later rules version that this circle has not"+
-			" switched to.", c.Kind)
+		return nil, notInForce(c.Kind)
 	}
 	body, err := rule.decode(c.Body)
 	if err != nil {

@@ -1,8 +1,11 @@
 package machine_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
+
+	"github.com/fxamacker/cbor/v2"
 
 	"github.com/carecircle/carecircle/circle/machine"
 )
@@ -34,7 +37,6 @@ func TestRulesVersionSwitch(t *testing.T) {
 	}{
 		{"alice", 1, "not_allowed"},
 		{machine.ActorOperator, 0, "rules_not_newer"},
-		{machine.ActorOperator, machine.NewestRules + 1, "rules_unknown"},
 	} {
 		if out := b.activate(x.actor, x.version); out.Refusal == nil || out.Refusal.Code != x.code {
 			t.Errorf("%d: %+v, want %s", i, out.Refusal, x.code)
@@ -54,6 +56,73 @@ func TestRulesVersionSwitch(t *testing.T) {
 	}
 	if out := b.apply(old); !out.Repeated || out.Result != (heldOld{Said: "hello Norah"}) {
 		t.Errorf("an answer of the old form, asked again: %+v", out)
+	}
+}
+
+// TestUnknownRulesStop: a program never runs older rules than those in force. What would put newer ones in
+// force is refused before it is logged; if another program logged it, this one stops and writes nothing.
+func TestUnknownRulesStop(t *testing.T) {
+	b := newBench(t)
+	newer := b.command("rules.activate", machine.Activate{Version: machine.NewestRules + 1})
+	newer.Actor = machine.ActorOperator
+	if err := b.m.Check(newer); err == nil || machine.AsError(err).Code != "rules_unknown" {
+		t.Errorf("Check: %v", err)
+	}
+	nested := b.command("toy.plan", plan{Steps: []step{
+		{Do: "try", Pass: true, In: []step{{Do: "activate", N: int64(machine.NewestRules)}}},
+		{Do: "set", Name: "a", N: 1},
+	}})
+	stops := func(what string, c machine.Command) {
+		t.Helper()
+		before, rows, at := machine.StateHash(b.kv), b.kv.Len(), machine.ReadMeta(b.kv)
+		raw, err := c.Encode()
+		if err == nil {
+			_, err = b.m.Apply(b.kv, raw)
+		}
+		if !errors.Is(err, machine.ErrStop) || !strings.Contains(err.Error(), "install the version") {
+			t.Errorf("%s: %v, want ErrStop and what to do", what, err)
+		}
+		if machine.StateHash(b.kv) != before || b.kv.Len() != rows || machine.ReadMeta(b.kv) != at {
+			t.Errorf("%s: something was written", what)
+		}
+	}
+	stops("activated", newer)
+	stops("activated within a command that goes on", nested)
+	newer.Actor = "alice" // whom no version lets do it
+	if out := b.apply(newer); out.Refusal == nil || out.Refusal.Code != "not_allowed" {
+		t.Errorf("%+v", out)
+	}
+	if err := machine.Understood(b.kv); err != nil {
+		t.Error(err)
+	}
+	meta := machine.ReadMeta(b.kv)
+	meta.RulesVersion = machine.NewestRules + 1
+	raw, err := cbor.Marshal(meta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.kv.Set([]byte("m"), raw)
+	if err := machine.Understood(b.kv); !errors.Is(err, machine.ErrStop) {
+		t.Errorf("a state under newer rules: %v", err)
+	}
+	stops("in force", b.command("toy.set", set{Name: "a", N: 1}))
+}
+
+// TestNotInForceIsNotLogged: a kind of a later rules version is refused before it enters the log.
+func TestNotInForceIsNotLogged(t *testing.T) {
+	b := newBench(t)
+	for range 2 {
+		want := machine.ReadMeta(b.kv).RulesVersion == 0
+		err := b.m.InForce(b.kv, "toy.later")
+		if !b.m.NeedsVersion("toy.later") || want != (err != nil && machine.AsError(err).Code == "not_in_force") {
+			t.Errorf("version %d: %v", machine.ReadMeta(b.kv).RulesVersion, err)
+		}
+		for _, kind := range []string{"toy.greet", "toy.set"} {
+			if err := b.m.InForce(b.kv, kind); err != nil || b.m.NeedsVersion(kind) {
+				t.Errorf("%s: %v", kind, err)
+			}
+		}
+		b.activate(machine.ActorOperator, 1)
 	}
 }
 

@@ -84,6 +84,16 @@ func All(r machine.Reader) []Replica {
 	return all
 }
 
+// Inviting tells whether an invitation is out that somebody may use yet.
+func Inviting(r machine.Reader, now int64) bool {
+	for _, i := range invitations.All(r, nil, nil) {
+		if i.Used == "" && now < i.Until {
+			return true
+		}
+	}
+	return false
+}
+
 func put(tx *machine.Tx, p Replica) {
 	p.Changed, _ = tx.Head()
 	replicas.Put(tx, machine.Key{}.Str(p.ID), p)

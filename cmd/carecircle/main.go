@@ -87,6 +87,8 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.As(err, &refusal):
 		return exitRefused
+	case errors.Is(err, machine.ErrStop):
+		return exitStopped
 	default:
 		return exitFailed
 	}

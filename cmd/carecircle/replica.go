@@ -69,6 +69,9 @@ func replicaList() *cobra.Command {
 			if err := client.Call(c.Context(), http.MethodGet, "/api/v1/replicas", nil, &all); err != nil {
 				return err
 			}
+			if output == "table" {
+				return writeTable(c.OutOrStdout(), standingRows(all))
+			}
 			return show(c.OutOrStdout(), output, all)
 		},
 	}
@@ -140,8 +143,12 @@ func joinCommand() *cobra.Command {
 
 func replicaFlags(c *cobra.Command, r *node.ReplicaConfig) {
 	f := c.Flags()
-	f.StringVar(&r.Listen, "listen", "", "IP address and port for the circle's other replicas")
-	f.StringVar(&r.Gossip, "gossip", "", "IP address and port for their gossip, TCP and UDP")
+	f.StringVar(&r.Listen, "listen", "", "IP address and port for the circle's other replicas; for libp2p a"+
+		" multiaddr, such as /ip4/10.0.0.1/udp/7201/quic-v1")
+	f.StringVar(&r.Gossip, "gossip", "", "IP address and port for their gossip, TCP and UDP; libp2p can do"+
+		" without")
+	f.StringVar(&r.Transport, "transport", "", "what carries their streams, the same for all: tcp or libp2p;"+
+		" empty: tcp")
 	f.StringVar(&r.Advertise, "advertise", "", "where the others reach --listen, if that is elsewhere")
 	f.StringVar(&r.AdvertiseGossip, "advertise-gossip", "", "where they reach --gossip, if that is elsewhere")
 }

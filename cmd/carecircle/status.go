@@ -60,6 +60,11 @@ func showStatus(w io.Writer, output string, raw json.RawMessage, s node.Status, 
 	if err := writeTable(w, statusRows(s, now)); err != nil {
 		return err
 	}
+	if len(s.Replicas) > 0 {
+		if err := writeTable(w, append([][]string{{""}}, standingRows(s.Replicas)...)); err != nil {
+			return err
+		}
+	}
 	if len(s.Links) == 0 {
 		return nil
 	}
@@ -72,6 +77,32 @@ func showStatus(w io.Writer, output string, raw json.RawMessage, s node.Status, 
 		rows = append(rows, []string{l.Circle, connected, grouped(l.Tail - min(l.Held, l.Tail)), l.LastError})
 	}
 	return writeTable(w, rows)
+}
+
+// standingRows says where each of a circle's replicas stands.
+func standingRows(all []node.Standing) [][]string {
+	rows := [][]string{{"REPLICA", "STATUS", "ANSWERS", "STATE", "APPLIED", "BEHIND", "RULES UP TO", "VERSION"}}
+	for _, r := range all {
+		answers, applied, behind, rules := "no", "unknown", "unknown", "unknown"
+		if r.Alive {
+			answers = "yes"
+		}
+		if r.Applied > 0 {
+			applied, behind, rules = grouped(r.Applied), grouped(r.LagEntries), fmt.Sprint(r.Rules)
+		}
+		rows = append(rows, []string{
+			r.ID, r.Status, answers, orElse(strings.ToLower(r.State), "unknown"), applied, behind, rules,
+			orElse(r.Version, "unknown"),
+		})
+	}
+	return rows
+}
+
+func orElse(value, other string) string {
+	if value != "" {
+		return value
+	}
+	return other
 }
 
 func statusRows(s node.Status, now time.Time) [][]string {
@@ -102,6 +133,7 @@ func statusRows(s node.Status, now time.Time) [][]string {
 		{"replica", fmt.Sprintf("%s: %s, term %d", r.ID, role(r), r.Term)},
 		{"log", fmt.Sprintf("%s entries committed, %s behind", grouped(r.Commit), grouped(r.LagEntries))},
 		{"journal", grouped(r.Position) + " commands"},
+		{"rules", fmt.Sprintf("version %d in force, this program knows up to %d", r.Rules, r.NewestRules)},
 		{"snapshot", snapshot},
 		{"links", fmt.Sprintf("%d of %d connected", connected, len(s.Links))},
 		{"memory", bytesOf(uint64(s.MemoryBytes))},

@@ -20,7 +20,15 @@ func unready() node.Status {
 		},
 		Replica: node.ReplicaStatus{
 			ID: "two", State: "Follower", Term: 3, Commit: 1234567, Applied: 1234560, LagEntries: 7,
-			Position: 999, SnapshotIndex: 1000, SnapshotAt: time.Now().Add(-26 * time.Hour).UnixMilli(),
+			Position: 999, Rules: 1, NewestRules: 2, SnapshotIndex: 1000, SnapshotAt: time.Now().Add(-26 * time.Hour).UnixMilli(),
+		},
+		Replicas: []node.Standing{
+			{
+				ID: "one", Status: "voting", Alive: true, State: "Follower", Applied: 1234567, Version: "v1",
+				Rules: 1,
+			},
+			{ID: "two", Status: "voting", Applied: 1234000, LagEntries: 567, State: "Leader", Version: "v2", Rules: 2},
+			{ID: "r3", Status: "joining"},
 		},
 		Links: []node.Link{
 			{Circle: "cother", Connected: true, Held: 4, Tail: 4},
@@ -46,12 +54,18 @@ ready     no: no leader is known
 replica   two: knows no leader, term 3
 log       1,234,567 entries committed, 7 behind
 journal   999 commands
+rules     version 1 in force, this program knows up to 2
 snapshot  entry 1,000, 1 d 2 h ago
 links     1 of 2 connected
 memory    54 MB
 disk      12 GB free of 250 GB, 134 MB must stay free, 67 MB in the ballast
 up        1 h 2 min, ready after 1.2 s
 version   v1
+
+REPLICA  STATUS   ANSWERS  STATE     APPLIED    BEHIND   RULES UP TO  VERSION
+one      voting   yes      follower  1,234,567  0        1            v1
+two      voting   no       leader    1,234,000  567      2            v2
+r3       joining  no       unknown   unknown    unknown  unknown      unknown
 
 CIRCLE  CONNECTED  LETTERS WAITING  LAST ERROR
 cother  yes        0                
@@ -66,6 +80,7 @@ cthird  no         3                no answer
 	csv, _, code := tryCall("status", "--node", server.URL, "-o", "csv")
 	for _, row := range []string{
 		"field,value\n", "ready,false\n", "checks.2.says,no leader is known\n", "replica.lagEntries,7\n",
+		"replicas.2.lagEntries,567\n",
 		"links.2.lastError,no answer\n", "diskFreeBytes,12000000000\n",
 	} {
 		if code != exitFailed || !strings.Contains(csv, row) {

@@ -30,7 +30,7 @@ var labelSets = map[string]*regexp.Regexp{
 	"outcome": regexp.MustCompile(`^(done|refused|failed)$`),
 	"state":   regexp.MustCompile(`^(leader|follower|candidate|shutdown)$`),
 	"circle":  regexp.MustCompile(`^[a-z0-9]{12}$`),
-	"replica": regexp.MustCompile(`^one$`),
+	"replica": regexp.MustCompile(`^(one|r[0-9]+)$`),
 	"route":   regexp.MustCompile(`^(GET /coins/\{person\}|none)$`),
 	"status":  regexp.MustCompile(`^([1-5]xx|other)$`),
 }
@@ -42,6 +42,12 @@ func busy() *Metrics {
 			Ready: true, Start: time.Second,
 			Replica: Replica{
 				ID: "one", State: "leader", LeaderKnown: true, Term: 2, Commit: 12, Applied: 10, Position: 9,
+			},
+			Replicas: []Standing{
+				{ID: "one", Alive: true, Voting: true, Heard: true, Lag: 2},
+				{ID: "r2", Alive: true, Voting: true, Heard: true, Lag: 7},
+				{ID: "r3", Voting: true},
+				{ID: "r4", Alive: true, Heard: true},
 			},
 			Links:    []Link{{Circle: "abcdefghijklmnopqrstuvwxyz234567", Waiting: 3, Oldest: time.Minute}},
 			Disk:     Disk{Free: 1 << 30, Size: 2 << 30},
@@ -147,13 +153,25 @@ func TestValues(t *testing.T) {
 	got := gather(t, busy())
 	for name, want := range map[string]float64{
 		"carecircle_ready": 1, "carecircle_start_seconds": 1, "carecircle_replica_lag_entries": 2,
-		"carecircle_replica_term": 2, "carecircle_snapshot_timestamp_seconds": 1.5,
+		"carecircle_replica_term": 2, "carecircle_replicas_voting": 3, "carecircle_replicas_voting_alive": 2, "carecircle_snapshot_timestamp_seconds": 1.5,
 		"carecircle_link_waiting_letters": 3, "carecircle_link_oldest_letter_age_seconds": 60,
 		"carecircle_link_connected": 0, "carecircle_disk_free_bytes": 1 << 30,
 	} {
 		if v := got[name].GetMetric()[0].GetGauge().GetValue(); v != want {
 			t.Errorf("%s is %v, want %v", name, v, want)
 		}
+	}
+	standing := map[string]float64{}
+	for _, name := range []string{"lag_entries", "alive"} {
+		for _, m := range got["carecircle_replica_"+name].GetMetric() {
+			standing[name+" "+m.GetLabel()[0].GetValue()] = m.GetGauge().GetValue()
+		}
+	}
+	if want := map[string]float64{
+		"lag_entries one": 2, "lag_entries r2": 7, "lag_entries r4": 0,
+		"alive one": 1, "alive r2": 1, "alive r3": 0, "alive r4": 1,
+	}; !maps.Equal(standing, want) {
+		t.Errorf("the replicas stand as %v, want %v", standing, want)
 	}
 	if v := got[flushedRows].GetMetric()[0].GetCounter().GetValue(); v != 4 {
 		t.Errorf("%s is %v", flushedRows, v)

@@ -12,8 +12,10 @@ type Sample struct {
 	Ready   bool
 	Start   time.Duration // from start to ready
 	Replica Replica
-	Links   []Link
-	Disk    Disk
+	// Replicas are all of the circle's, this one among them.
+	Replicas []Standing
+	Links    []Link
+	Disk     Disk
 	// Snapshot is the newest one.
 	Snapshot Snapshot
 }
@@ -26,6 +28,15 @@ type Replica struct {
 	Term            uint64
 	Commit, Applied uint64 // log indices
 	Position        uint64 // commands in the journal
+}
+
+// Standing is where one of the circle's replicas stands, as this one knows.
+type Standing struct {
+	ID     string
+	Alive  bool // it answers
+	Voting bool // it counts when it is asked whether an entry is safe
+	Heard  bool // it has answered since this one started: Lag is known
+	Lag    uint64
 }
 
 // Link is how letters to another circle go.

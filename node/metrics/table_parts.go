@@ -47,9 +47,13 @@ var replicas = []metric{
 	},
 	{
 		name: "carecircle_replica_lag_entries", kind: gauge, labels: []string{"replica"},
-		help: "Committed log entries that a replica has not applied yet.",
+		help: "Committed log entries that a replica has not applied yet, as last heard from it.",
 		read: func(s *looked, put func(float64, ...string)) {
-			put(float64(s.Replica.Commit-min(s.Replica.Applied, s.Replica.Commit)), s.Replica.ID)
+			for _, r := range s.Replicas {
+				if r.Heard {
+					put(float64(r.Lag), r.ID)
+				}
+			}
 		},
 		panel: panel{row: rowReplica, title: "Entries behind"},
 		alerts: []alert{{
@@ -58,10 +62,50 @@ var replicas = []metric{
 		}},
 	},
 	{
+		name: "carecircle_replica_alive", kind: gauge, labels: []string{"replica"},
+		help: "1 while a replica of the circle answers this one.",
+		read: func(s *looked, put func(float64, ...string)) {
+			for _, r := range s.Replicas {
+				put(yes(r.Alive), r.ID)
+			}
+		},
+		panel: panel{row: rowReplica, title: "Replicas that answer"},
+		alerts: []alert{{
+			"CarecircleReplicaAway", `carecircle_replica_alive == 0`, "10m", warning,
+			"A replica of the circle does not answer",
+		}},
+	},
+	{
+		name: "carecircle_replicas_voting", kind: gauge,
+		help: "Replicas that count when it is asked whether an entry is safe.",
+		read: func(s *looked, put func(float64, ...string)) { put(float64(voting(s.Replicas, false))) },
+	},
+	{
+		name: "carecircle_replicas_voting_alive", kind: gauge, help: "Those of them that answer.",
+		read:  func(s *looked, put func(float64, ...string)) { put(float64(voting(s.Replicas, true))) },
+		panel: panel{row: rowReplica, title: "Replicas that count and answer"},
+		alerts: []alert{{
+			"CarecircleNoReplicaToSpare", `carecircle_replicas_voting > 2 and ` +
+				`carecircle_replicas_voting_alive < floor(carecircle_replicas_voting / 2) + 2`, "2m", critical,
+			"If the circle loses one more replica, it stops taking commands",
+		}},
+	},
+	{
 		name: "carecircle_journal_position", kind: gauge, help: "Commands in the circle's journal.",
 		read:  func(s *looked, put func(float64, ...string)) { put(float64(s.Replica.Position)) },
 		panel: panel{row: rowReplica, title: "Commands in the journal"},
 	},
+}
+
+// voting counts the replicas that have a vote; those alone that answer, if alive is set.
+func voting(all []Standing, alive bool) int {
+	n := 0
+	for _, r := range all {
+		if r.Voting && (r.Alive || !alive) {
+			n++
+		}
+	}
+	return n
 }
 
 var storage = []metric{

@@ -26,6 +26,13 @@ func (r *Replica) Do(ctx context.Context, c machine.Command) (machine.Outcome, e
 	if err != nil {
 		return machine.Outcome{Kind: c.Kind, Refusal: machine.AsError(err)}, nil
 	}
+	if r.cfg.Machine.NeedsVersion(c.Kind) {
+		err := r.Read(func(state machine.Reader) error { return r.cfg.Machine.InForce(state, c.Kind) })
+		var refusal *machine.Error
+		if errors.As(err, &refusal) {
+			return machine.Outcome{Kind: c.Kind, Refusal: refusal}, nil
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, doLimit)
 	defer cancel()
 	out, err := r.await(ctx, raw, &c)

@@ -154,6 +154,9 @@ func (f *fsm) restore(from io.Reader) error {
 	if err := f.r.cfg.Restore(from); err != nil {
 		return fmt.Errorf("restore a snapshot: %w", err)
 	}
+	if err := machine.Understood(f.r.cfg.State); err != nil {
+		return fmt.Errorf("restore a snapshot: %w", err)
+	}
 	f.seen = f.r.cfg.State.Applied()
 	f.r.stamps.raise(machine.ReadMeta(f.r.cfg.State).At)
 	return nil

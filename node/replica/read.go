@@ -50,6 +50,7 @@ type Status struct {
 	Commit        uint64 // index of the newest log entry known to be committed
 	Applied       uint64 // index of the newest log entry in the state
 	Position      uint64 // commands in the journal
+	Rules         uint32 // the rules version in force
 	SnapshotIndex uint64 // log index of the newest snapshot, 0: none
 	SnapshotAt    time.Time
 	Err           error // why it has stopped, nil while it runs
@@ -68,7 +69,8 @@ func (r *Replica) Status() Status {
 	}
 	s.Err = r.Read(func(state machine.Reader) error {
 		s.Applied = r.cfg.State.Applied()
-		s.Position = machine.ReadMeta(state).Position
+		meta := machine.ReadMeta(state)
+		s.Position, s.Rules = meta.Position, meta.RulesVersion
 		return nil
 	})
 	return s

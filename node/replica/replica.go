@@ -170,6 +170,9 @@ func Open(cfg Config) (*Replica, error) {
 	if fsm.seen, err = r.catchUp(); err != nil {
 		return nil, fmt.Errorf("open replica %s: %w", cfg.ID, err)
 	}
+	if err := machine.Understood(cfg.State); err != nil {
+		return nil, fmt.Errorf("open replica %s: %w", cfg.ID, err)
+	}
 	r.applied.Store(cfg.State.Applied())
 	notify := make(chan bool, notifyBuffer)
 	r.raft, err = raft.NewRaft(cfg.raft(notify), fsm, r.disk, r.disk, r.snaps, cfg.Transport)

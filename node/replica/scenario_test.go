@@ -149,7 +149,7 @@ func (s *scenario) handOver() {
 	both.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
-		if err := lead.r.HandOver(ctx); err != nil {
+		if err := lead.r.HandOver(ctx, ""); err != nil {
 			return // somebody else may lead after all, and does in a while
 		}
 	})
