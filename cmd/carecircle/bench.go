@@ -24,6 +24,8 @@ func benchCommand() *cobra.Command {
 type ledgerBench struct {
 	Replicas, Clients, Batch, Seconds int
 
+	Spread bool
+
 	dir string
 }
 
@@ -31,6 +33,7 @@ type ledgerBench struct {
 type ledgerFigures struct {
 	Replicas  int     `json:"replicas"`
 	Clients   int     `json:"clients"`
+	At        string  `json:"at"` // whom they ask: the leader, or every replica
 	Batch     int     `json:"batch"`
 	Seconds   float64 `json:"seconds"`
 	Transfers int     `json:"transfers"` // acknowledged
@@ -73,6 +76,7 @@ func benchLedgerCommand() *cobra.Command {
 		},
 	}
 	c.Flags().IntVar(&b.Replicas, "replicas", 1, "replicas of the circle")
+	c.Flags().BoolVar(&b.Spread, "spread", false, "clients ask every replica, which forwards; else the leader")
 	c.Flags().IntVar(&b.Clients, "clients", 16, "clients beside each other, one request at a time each")
 	c.Flags().IntVar(&b.Batch, "batch", 1, "transfers in one request")
 	c.Flags().IntVar(&b.Seconds, "seconds", 10, "how long to send")
@@ -97,6 +101,12 @@ func (b ledgerBench) run(ctx context.Context) (_ ledgerFigures, err error) {
 	if err != nil {
 		return ledgerFigures{}, fmt.Errorf("bench: make the circle's members: %w", err)
 	}
+	at := "leader"
+	if town.at = circle.nodes; b.Spread {
+		at = "all"
+	} else if town.at, err = circle.leading(ctx); err != nil {
+		return ledgerFigures{}, err
+	}
 	before, err := circle.usage()
 	if err != nil {
 		return ledgerFigures{}, err
@@ -117,7 +127,7 @@ func (b ledgerBench) run(ctx context.Context) (_ ledgerFigures, err error) {
 	}
 	n := float64(max(load.transfers, 1))
 	return ledgerFigures{
-		Replicas: b.Replicas, Clients: b.Clients, Batch: b.Batch, Seconds: took.Seconds(),
+		Replicas: b.Replicas, Clients: b.Clients, At: at, Batch: b.Batch, Seconds: took.Seconds(),
 		Transfers: load.transfers, PerSecond: float64(load.transfers) / took.Seconds(),
 		P50: load.quantile(50), P99: load.quantile(99),
 		Written: float64(after.written-before.written) / n,
