@@ -30,7 +30,8 @@ const (
 
 // benchCircle is a circle of real nodes, each a process of this very program.
 type benchCircle struct {
-	nodes []*benchNode
+	variant string // a baseline; empty: as it is
+	nodes   []*benchNode
 }
 
 // benchNode is one of them.
@@ -52,8 +53,9 @@ type benchUsage struct {
 }
 
 // startBenchCircle founds a circle in dir and serves it from so many replicas, on loopback.
-func startBenchCircle(ctx context.Context, dir string, size int) (_ *benchCircle, err error) {
-	c := &benchCircle{}
+func startBenchCircle(ctx context.Context, dir string, size int, variant string,
+) (_ *benchCircle, err error) {
+	c := &benchCircle{variant: variant}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.stop())
@@ -90,7 +92,8 @@ func (c *benchCircle) add(ctx context.Context, home string, several bool) error 
 		var answer struct {
 			Invitation string `json:"invitation"`
 		}
-		err = c.nodes[0].operator().Call(ctx, http.MethodPost, "/api/v1/replicas/invite", []byte("{}"), &answer)
+		operator, path := c.nodes[0].operator(), "/api/v1/replicas/invite"
+		err = operator.Call(ctx, http.MethodPost, path, []byte("{}"), &answer)
 		if err == nil {
 			cfg, err = node.Join(ctx, home, answer.Invitation, cfg)
 		}
@@ -98,7 +101,7 @@ func (c *benchCircle) add(ctx context.Context, home string, several bool) error 
 	if err != nil {
 		return err
 	}
-	n, err := startBenchNode(ctx, home, addrs[0])
+	n, err := startBenchNode(ctx, home, addrs[0], c.variant)
 	if err != nil {
 		return err
 	}
@@ -175,7 +178,7 @@ func freeAddrs(n int) ([]string, error) {
 func (n *benchNode) operator() *api.Client { return api.NewClient("http://"+n.addr, n.token) }
 
 // startBenchNode serves a directory and returns once the node is ready.
-func startBenchNode(ctx context.Context, dir, addr string) (*benchNode, error) {
+func startBenchNode(ctx context.Context, dir, addr, variant string) (*benchNode, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("start a node: %w", err)
@@ -184,7 +187,7 @@ func startBenchNode(ctx context.Context, dir, addr string) (*benchNode, error) {
 	if n.token, err = node.OperatorToken(dir); err != nil {
 		return nil, err
 	}
-	n.cmd = exec.Command(self, "serve", "--data", dir, "--log-level", "error")
+	n.cmd = exec.Command(self, "serve", "--data", dir, "--log-level", "error", "--baseline", variant)
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt is for us: we stop it in order
 	n.cmd.Stderr = &n.said
 	out, err := n.cmd.StdoutPipe()
