@@ -46,6 +46,8 @@ type Options struct {
 	Master vault.Master
 	// Copies lists the backups there are, with when they go; nil: none are known.
 	Copies func() []member.Copy
+	// Baseline has the bench compare: BaselineBolt or BaselineMemory. What such a node is told is lost.
+	Baseline string
 
 	others Others // instead of the circle's replicas; tests only
 }
@@ -63,17 +65,19 @@ type Node struct {
 	state   *stateBox
 	log     *store.Log
 	replica *replica.Replica
-	company *company // nil: this is the circle's only replica
-	letters *letters
-	http    *http.Server
-	listen  net.Listener
-	card    atomic.Pointer[[]byte]
-	backups *backup.Keeper // nil: the config asks for none
-	started time.Time
-	watched watched
-	room    room
-	stop    context.CancelFunc
-	running sync.WaitGroup
+	// baseline is what the replica runs on in place of its own stores; nil, but in a bench.
+	baseline io.Closer
+	company  *company // nil: this is the circle's only replica
+	letters  *letters
+	http     *http.Server
+	listen   net.Listener
+	card     atomic.Pointer[[]byte]
+	backups  *backup.Keeper // nil: the config asks for none
+	started  time.Time
+	watched  watched
+	room     room
+	stop     context.CancelFunc
+	running  sync.WaitGroup
 }
 
 // Open starts the node in a directory that Init made, and returns when it is ready to serve.
@@ -225,6 +229,9 @@ func (n *Node) openReplica(ctx context.Context) error {
 	}
 	n.company.joinIn(&cfg)
 	var err error
+	if n.baseline, err = n.openBaseline(&cfg); err != nil {
+		return err
+	}
 	if n.replica, err = replica.Open(cfg); err != nil {
 		return err
 	}
@@ -374,6 +381,9 @@ func (n *Node) Close() error {
 		errs = append(errs, n.replica.Close())
 	}
 	errs = append(errs, n.company.close())
+	if n.baseline != nil {
+		errs = append(errs, n.baseline.Close())
+	}
 	if n.state != nil {
 		errs = append(errs, n.state.Close())
 	}

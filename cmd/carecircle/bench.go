@@ -1,15 +1,22 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/carecircle/carecircle/node"
 )
+
+// maxBaselineSeconds keeps a state in memory from growing until a snapshot of it is due.
+const maxBaselineSeconds = 60
 
 func benchCommand() *cobra.Command {
 	c := &cobra.Command{
@@ -24,18 +31,23 @@ func benchCommand() *cobra.Command {
 type ledgerBench struct {
 	Replicas, Clients, Batch, Seconds int
 
-	dir string
+	Spread, Baseline bool
+
+	dir, variant string
 }
 
 // ledgerFigures is what it measured.
 type ledgerFigures struct {
+	Variant   string  `json:"variant"` // as it is, or a baseline
 	Replicas  int     `json:"replicas"`
 	Clients   int     `json:"clients"`
+	At        string  `json:"at"` // whom they ask: the leader, or every replica
 	Batch     int     `json:"batch"`
 	Seconds   float64 `json:"seconds"`
 	Transfers int     `json:"transfers"` // acknowledged
 	PerSecond float64 `json:"transfersPerSecond"`
-	P50       float64 `json:"p50Millis"` // of one request
+	Ratio     float64 `json:"ratio,omitempty"` // with --baseline: to the program as it is
+	P50       float64 `json:"p50Millis"`       // of one request
 	P99       float64 `json:"p99Millis"`
 	Written   float64 `json:"bytesWrittenPerTransfer"` // to disk, all replicas together
 	CPU       float64 `json:"cpuMicrosPerTransfer"`    // of the replicas, all together
@@ -54,31 +66,62 @@ func benchLedgerCommand() *cobra.Command {
 			"synced to disk; makes members with accounts, and has clients move coins over loopback HTTP.\n" +
 			"With --batch 1 each transfer is a member's command; with more, the operator's bulk request.\n" +
 			"At the end the books must hold exactly what was acknowledged.",
-		Example: "  carecircle bench ledger --clients 16 --seconds 10 -o json",
+		Example: "  carecircle bench ledger --replicas 3 --clients 16 --seconds 10 -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if b.Clients < 1 || b.Batch < 1 || b.Seconds < 1 || b.Replicas < 1 {
 				return usageError{errors.New("replicas, clients, batch and seconds are 1 or more")}
 			}
-			figures, err := b.run(c.Context())
+			if b.Baseline && b.Seconds > maxBaselineSeconds {
+				return usageError{fmt.Errorf("with --baseline, at most %d seconds", maxBaselineSeconds)}
+			}
+			all, err := b.measure(c.Context())
 			if err != nil {
 				return err
 			}
-			if err := show(c.OutOrStdout(), output, figures); err != nil {
+			var shown any = all
+			if len(all) == 1 {
+				shown = all[0]
+			}
+			if err := show(c.OutOrStdout(), output, shown); err != nil {
 				return err
 			}
-			if !figures.BooksHold {
+			if slices.ContainsFunc(all, func(f ledgerFigures) bool { return !f.BooksHold }) {
 				return foundError{1}
 			}
 			return nil
 		},
 	}
 	c.Flags().IntVar(&b.Replicas, "replicas", 1, "replicas of the circle")
+	c.Flags().BoolVar(&b.Spread, "spread", false,
+		"clients ask every replica, which forwards; else the leader")
 	c.Flags().IntVar(&b.Clients, "clients", 16, "clients beside each other, one request at a time each")
 	c.Flags().IntVar(&b.Batch, "batch", 1, "transfers in one request")
 	c.Flags().IntVar(&b.Seconds, "seconds", 10, "how long to send")
+	c.Flags().BoolVar(&b.Baseline, "baseline", false, "in turn the same with raft's log on bbolt, and with"+
+		" the state in memory only")
 	c.Flags().StringVar(&b.dir, "dir", "", "where to put the nodes' directories meanwhile; empty: /tmp")
 	outputFlag(c, &output)
 	return c
+}
+
+// measure runs the bench, with --baseline once for each variant as well.
+func (b ledgerBench) measure(ctx context.Context) ([]ledgerFigures, error) {
+	variants := []string{""}
+	if b.Baseline {
+		variants = append(variants, node.BaselineBolt, node.BaselineMemory)
+	}
+	var all []ledgerFigures
+	for _, b.variant = range variants {
+		f, err := b.run(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, f)
+		if b.Baseline {
+			all[len(all)-1].Ratio = f.PerSecond / max(all[0].PerSecond, 1)
+		}
+	}
+	return all, nil
 }
 
 // run starts the circle, sends, and compares the books with what was acknowledged.
@@ -88,7 +131,7 @@ func (b ledgerBench) run(ctx context.Context) (_ ledgerFigures, err error) {
 		return ledgerFigures{}, fmt.Errorf("bench: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	circle, err := startBenchCircle(ctx, dir, b.Replicas)
+	circle, err := startBenchCircle(ctx, dir, b.Replicas, b.variant)
 	if err != nil {
 		return ledgerFigures{}, fmt.Errorf("bench: %w", err)
 	}
@@ -96,6 +139,12 @@ func (b ledgerBench) run(ctx context.Context) (_ ledgerFigures, err error) {
 	town, err := newBenchTown(ctx, circle)
 	if err != nil {
 		return ledgerFigures{}, fmt.Errorf("bench: make the circle's members: %w", err)
+	}
+	at := "leader"
+	if town.at = circle.nodes; b.Spread {
+		at = "all"
+	} else if town.at, err = circle.leading(ctx); err != nil {
+		return ledgerFigures{}, err
 	}
 	before, err := circle.usage()
 	if err != nil {
@@ -117,6 +166,7 @@ func (b ledgerBench) run(ctx context.Context) (_ ledgerFigures, err error) {
 	}
 	n := float64(max(load.transfers, 1))
 	return ledgerFigures{
+		Variant: cmp.Or(b.variant, "as it is"), At: at,
 		Replicas: b.Replicas, Clients: b.Clients, Batch: b.Batch, Seconds: took.Seconds(),
 		Transfers: load.transfers, PerSecond: float64(load.transfers) / took.Seconds(),
 		P50: load.quantile(50), P99: load.quantile(99),

@@ -32,6 +32,7 @@ const (
 // benchTown is the circle's members and how to speak as each of them.
 type benchTown struct {
 	circle *benchCircle
+	at     []*benchNode // whom the clients ask, in turn
 	people []string
 	tokens []string
 }
@@ -39,7 +40,7 @@ type benchTown struct {
 // newBenchTown makes members who may spend much, and signs each in.
 func newBenchTown(ctx context.Context, c *benchCircle) (*benchTown, error) {
 	t := &benchTown{circle: c}
-	operator := api.NewClient("http://"+c.nodes[0].addr, c.token)
+	operator := c.nodes[0].operator()
 	_, err := operator.Do(ctx, "", "", "coin.policy", coin.SetPolicy{
 		FloorMinutes: -coin.MaxMinutes, EarnDayMinutes: 600, ReviewOn: "2099-01-01",
 	}, nil)
@@ -108,7 +109,7 @@ func (t *benchTown) send(ctx context.Context, b ledgerBench, until time.Time) (*
 	for i := range b.Clients {
 		clients.Go(func() {
 			c := &benchClient{
-				town: t, index: i, batch: b.Batch, addr: t.circle.nodes[i%len(t.circle.nodes)].addr,
+				town: t, index: i, batch: b.Batch, at: t.at[i%len(t.at)],
 				load: benchLoad{balances: make([]int64, len(t.people))},
 			}
 			err := c.run(ctx, until)
@@ -124,7 +125,7 @@ func (t *benchTown) send(ctx context.Context, b ledgerBench, until time.Time) (*
 
 // compare asks for every account and tells whether each holds what was acknowledged.
 func (t *benchTown) compare(ctx context.Context, l *benchLoad) (bool, error) {
-	operator := api.NewClient("http://"+t.circle.nodes[0].addr, t.circle.token)
+	operator := t.at[0].operator()
 	var got coin.Overview
 	if err := operator.View(ctx, "coin.overview", nil, &got); err != nil {
 		return false, err
@@ -147,7 +148,7 @@ type benchClient struct {
 	town  *benchTown
 	index int
 	batch int
-	addr  string
+	at    *benchNode
 	conn  net.Conn
 	in    *bufio.Reader
 	out   bytes.Buffer
@@ -199,12 +200,12 @@ func (c *benchClient) ask(id machine.ID) {
 		fmt.Fprintf(&c.body, `{"id":"%s","body":{"to":"%s","minutes":1,"activity":"company"}}`, id,
 			c.town.people[c.moves[0][1]])
 	} else {
-		path, token = "/api/v1/bulk", c.town.circle.token
+		path, token = "/api/v1/bulk", c.at.token
 		c.askMany(id)
 	}
 	c.out.Reset()
 	fmt.Fprintf(&c.out, "POST %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n"+
-		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n", path, c.addr, token, c.body.Len())
+		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n", path, c.at.addr, token, c.body.Len())
 	c.out.Write(c.body.Bytes())
 }
 
@@ -245,7 +246,7 @@ func (c *benchClient) answer(ctx context.Context) (status int, err error) {
 
 func (c *benchClient) roundTrip() (status int, err error) {
 	if c.conn == nil {
-		if c.conn, err = net.DialTimeout("tcp", c.addr, benchTimeout); err != nil {
+		if c.conn, err = net.DialTimeout("tcp", c.at.addr, benchTimeout); err != nil {
 			return 0, err
 		}
 		c.in = bufio.NewReader(c.conn)

@@ -98,7 +98,7 @@ func absolute(path string) (string, error) {
 }
 
 func serveCommand() *cobra.Command {
-	var dir, level string
+	var dir, level, baseline string
 	var master masterFlags
 	c := &cobra.Command{
 		Use: "serve", Short: "Run a circle's node", Args: noArgs,
@@ -117,7 +117,7 @@ func serveCommand() *cobra.Command {
 				return err
 			}
 			n, err := node.Open(c.Context(), dir, node.Options{
-				Log: log, Version: version, Master: master.source(c),
+				Log: log, Version: version, Master: master.source(c), Baseline: baseline,
 			})
 			if err != nil {
 				return err
@@ -132,6 +132,10 @@ func serveCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&dir, "data", os.Getenv("CARECIRCLE_DATA"), "the node's directory [CARECIRCLE_DATA]")
 	c.Flags().StringVar(&level, "log-level", "info", "what to log: debug, info, warn or error")
+	c.Flags().StringVar(&baseline, "baseline", "", "for \"bench ledger --baseline\" only")
+	if err := c.Flags().MarkHidden("baseline"); err != nil {
+		panic(err) // it was added just now
+	}
 	master.add(c)
 	return c
 }

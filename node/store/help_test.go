@@ -109,3 +109,17 @@ func copySparse(from, to string) error {
 	}
 	return out.Truncate(int64(len(in)))
 }
+
+// raftStore is what raft asks of its stores.
+type raftStore interface {
+	raft.LogStore
+	raft.StableStore
+}
+
+// openBolt opens the oracle that a Log is compared with.
+func openBolt(t testing.TB, dir string) *BoltLog {
+	t.Helper()
+	b, err := OpenBoltLog(dir)
+	must(t, err)
+	return b
+}

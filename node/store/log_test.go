@@ -20,7 +20,7 @@ import (
 type logModel struct {
 	cfg            LogConfig
 	log            *Log
-	bolt           *boltLog
+	bolt           *BoltLog
 	mem            *raft.InmemStore
 	first, last    uint64 // of the entries
 	term           uint64
