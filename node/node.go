@@ -148,7 +148,24 @@ func (n *Node) openCircle(ctx context.Context) error {
 	if err := n.openReplica(ctx); err != nil {
 		return err
 	}
+	if err := n.checkCircle(); err != nil {
+		return err
+	}
 	return n.openEpoch(ctx)
+}
+
+// checkCircle makes sure that the circle's key is that of the circle whose books these are.
+func (n *Node) checkCircle() error {
+	var c member.Circle
+	err := n.Read(func(r machine.Reader) error {
+		c, _ = member.TheCircle(r)
+		return nil
+	})
+	if err == nil && c.ID != "" && c.ID != string(n.Keys.CircleID()) {
+		err = fmt.Errorf("%s in %s is not the key of the circle %s, whose books are there: it was changed or is"+
+			" damaged; restore it from a backup", circleKey, n.Dir, c.ID)
+	}
+	return err
 }
 
 func (n *Node) open(ctx context.Context) error {
