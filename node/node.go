@@ -148,7 +148,7 @@ func (n *Node) openCircle(ctx context.Context) error {
 	if err := n.openReplica(ctx); err != nil {
 		return err
 	}
-	if err := n.checkCircle(); err != nil {
+	if err := n.checkVault(); err != nil {
 		return err
 	}
 	return n.openEpoch(ctx)
@@ -156,14 +156,20 @@ func (n *Node) openCircle(ctx context.Context) error {
 
 // checkCircle makes sure that the circle's key is that of the circle whose books these are.
 func (n *Node) checkCircle() error {
-	var c member.Circle
-	err := n.Read(func(r machine.Reader) error {
-		c, _ = member.TheCircle(r)
-		return nil
-	})
-	if err == nil && c.ID != "" && c.ID != string(n.Keys.CircleID()) {
-		err = fmt.Errorf("%s in %s is not the key of the circle %s, whose books are there: it was changed or is"+
+	c, ok := member.TheCircle(n.state)
+	if ok && c.ID != string(n.Keys.CircleID()) {
+		return fmt.Errorf("%s in %s is not the key of the circle %s, whose books are there: it was changed or is"+
 			" damaged; restore it from a backup", circleKey, n.Dir, c.ID)
+	}
+	return nil
+}
+
+// checkVault makes sure that the vault opens what people have written; with other replicas there is time to
+// fetch its key from them.
+func (n *Node) checkVault() error {
+	now, ok, err := n.sealer.inUse()
+	if err == nil && ok && n.company == nil {
+		_, err = n.sealer.entry(context.Background(), now)
 	}
 	return err
 }
@@ -220,6 +226,9 @@ func (n *Node) openStores() error {
 	}
 	snapshots := filepath.Join(n.Dir, snapshotDir)
 	if err := store.Bind(state, n.log, snapshots); err != nil {
+		return err
+	}
+	if err := n.checkCircle(); err != nil {
 		return err
 	}
 	if err := replica.Check(snapshots, n.state, n.log, n.options.Log); err != nil {
