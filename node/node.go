@@ -154,26 +154,6 @@ func (n *Node) openCircle(ctx context.Context) error {
 	return n.openEpoch(ctx)
 }
 
-// checkCircle makes sure that the circle's key is that of the circle whose books these are.
-func (n *Node) checkCircle() error {
-	c, ok := member.TheCircle(n.state)
-	if ok && c.ID != string(n.Keys.CircleID()) {
-		return fmt.Errorf("%s in %s is not the key of the circle %s, whose books are there: it was changed or is"+
-			" damaged; restore it from a backup", circleKey, n.Dir, c.ID)
-	}
-	return nil
-}
-
-// checkVault makes sure that the vault opens what people have written; with other replicas there is time to
-// fetch its key from them.
-func (n *Node) checkVault() error {
-	now, ok, err := n.sealer.inUse()
-	if err == nil && ok && n.company == nil {
-		_, err = n.sealer.entry(context.Background(), now)
-	}
-	return err
-}
-
 func (n *Node) open(ctx context.Context) error {
 	if err := n.readOwn(); err != nil {
 		return err

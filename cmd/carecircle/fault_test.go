@@ -80,8 +80,8 @@ func (f *faulty) start(t *testing.T, fault string) {
 		f.trace = filepath.Join(t.TempDir(), "trace")
 		by = []string{
 			// On one processor a thread makes more of the calls in a row: strace counts for each by itself.
-			"strace", "-E", "GOMAXPROCS=1", "-f", "-qq", "--seccomp-bpf", "-o", f.trace, "-e", "trace=" + calls, "-e",
-			"inject=" + fault, "--",
+			"strace", "-E", "GOMAXPROCS=1", "-f", "-qq", "--seccomp-bpf", "-o", f.trace,
+			"-e", "trace=" + calls, "-e", "inject=" + fault, "--",
 		}
 	}
 	self, err := os.Executable()

@@ -129,8 +129,8 @@ func (r *Replica) catchUp() (uint64, error) {
 // lead. Without an entry, a snapshot or a vote nothing was promised in it.
 func (r *Replica) undoHalfBootstrap() error {
 	term, err := r.disk.GetUint64([]byte(termKey))
-	if err != nil || term != 1 { // no term is an error with a text of its own; any other shows in raft's start
-		return nil //nolint:nilerr
+	if err != nil || term != 1 {
+		return nil //nolint:nilerr // there is none; any other error raft's start meets, too
 	}
 	if _, err := r.disk.Get([]byte(voteKey)); err == nil {
 		return nil
