@@ -33,9 +33,9 @@ help: ## list the targets
 
 # Program and the Debian package it comes in: a browser for the page tests, two accounting programs that
 # check our books with eyes of their own, a C compiler for the race detector, Prometheus' and systemd's own
-# checks of what deploy holds.
+# checks of what deploy holds; strace, which makes system calls fail.
 NEEDS := chromium:chromium hledger:hledger bean-check:beancount gcc:gcc promtool:prometheus \
-	systemd-analyze:systemd
+	systemd-analyze:systemd strace:strace
 
 .PHONY: deps
 deps: ## install what the tests need and the machine lacks (Debian, as root)

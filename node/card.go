@@ -56,11 +56,11 @@ func (n *Node) makeCard() error {
 	default:
 		var kept cardOnDisk
 		if err := json.Unmarshal(raw, &kept); err != nil {
-			return fmt.Errorf("read card %s: %w", path, err)
+			return damagedCard(path, err)
 		}
 		old, err := charter.OpenCard(kept.Sealed)
 		if err != nil {
-			return fmt.Errorf("read card %s: %w", path, err)
+			return damagedCard(path, err)
 		}
 		if stillTrue(old, card, now) {
 			n.card.Store(&kept.Sealed)
@@ -78,6 +78,11 @@ func (n *Node) makeCard() error {
 		return fmt.Errorf("write card: %w", err)
 	}
 	return vault.WriteFile(path, raw, 0o644)
+}
+
+func damagedCard(path string, err error) error {
+	return fmt.Errorf("%s, the circle's card, is damaged: restore it from a copy of the directory, or remove"+
+		" it, and a new one is made, which circles that know the old one may have to be given: %w", path, err)
 }
 
 func stillTrue(old, now charter.Card, at time.Time) bool {

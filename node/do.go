@@ -29,6 +29,26 @@ func (n *Node) openVault() error {
 	return nil
 }
 
+// checkCircle makes sure that the circle's key is that of the circle whose books these are.
+func (n *Node) checkCircle() error {
+	c, ok := member.TheCircle(n.state)
+	if ok && c.ID != string(n.Keys.CircleID()) {
+		return fmt.Errorf("%s in %s is not the key of the circle %s, whose books are there: it was changed or"+
+			" is damaged; restore it from a backup", circleKey, n.Dir, c.ID)
+	}
+	return nil
+}
+
+// checkVault makes sure that the vault opens what people have written; with other replicas there is time to
+// fetch its key from them.
+func (n *Node) checkVault() error {
+	now, ok, err := n.sealer.inUse()
+	if err == nil && ok && n.company == nil {
+		_, err = n.sealer.entry(context.Background(), now)
+	}
+	return err
+}
+
 // Vault returns the vault, for handing its keys to the circle's other replicas and to backups.
 func (n *Node) Vault() *vault.Vault { return n.sealer.vault }
 

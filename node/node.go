@@ -152,6 +152,9 @@ func (n *Node) openCircle(ctx context.Context) error {
 	if err := n.openReplica(ctx); err != nil {
 		return err
 	}
+	if err := n.checkVault(); err != nil {
+		return err
+	}
 	return n.openEpoch(ctx)
 }
 
@@ -207,6 +210,9 @@ func (n *Node) openStores() error {
 	}
 	snapshots := filepath.Join(n.Dir, snapshotDir)
 	if err := store.Bind(state, n.log, snapshots); err != nil {
+		return err
+	}
+	if err := n.checkCircle(); err != nil {
 		return err
 	}
 	if err := replica.Check(snapshots, n.state, n.log, n.options.Log); err != nil {

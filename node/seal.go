@@ -272,8 +272,8 @@ func (s *sealer) entry(ctx context.Context, now member.Vault) (vault.Entry, erro
 		return e, nil
 	}
 	if s.others == nil {
-		return vault.Entry{}, fmt.Errorf("the vault's key %d is not in this node's directory; restore the"+
-			" file %s from the newest backup", now.Version, vault.FileName)
+		return vault.Entry{}, fmt.Errorf("the vault's key %d is not in this node's directory, or it is"+
+			" damaged; restore the file %s from the newest backup", now.Version, vault.FileName)
 	}
 	e, err := s.others.Fetch(ctx, now.Version, now.Mark)
 	if err != nil {

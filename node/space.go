@@ -32,8 +32,8 @@ type roomNow struct {
 // lowDisk is what whoever wants something written is told while there is no room for it. It is no outcome:
 // the same request may be done later, or was done before.
 var lowDisk = machine.Refuse("disk_low", "The disk of this circle's node is nearly full, so that nothing can"+
-	" be written just now. Nothing is lost, and everything can be read. Whoever runs the node: free some space"+
-	" on the disk, or run carecircle space release. Then send the same request again.")
+	" be written just now. Nothing is lost, and everything can be read. Whoever runs the node: free some"+
+	" space on the disk, or run carecircle space release. Then send the same request again.")
 
 // low tells whether writes must stop.
 func (n *Node) low() bool {
@@ -77,13 +77,14 @@ func (n *Node) lookAtSpace() error {
 	was := n.room.now.Swap(&roomNow{state, free, margin})
 	if state == store.SpaceFull {
 		return fmt.Errorf("%w: %s has %d MiB left: free some space, or run carecircle space release --data"+
-			" %s, and start again; nothing that was acknowledged is lost", store.ErrFull, n.Dir, free>>20, n.Dir)
+			" %s, and start again; nothing that was acknowledged is lost", store.ErrFull, n.Dir, free>>20,
+			n.Dir)
 	}
 	wasLow := was != nil && was.state != store.SpaceOK
 	switch {
 	case state == store.SpaceLow && !wasLow:
-		n.options.Log.Error("the disk is nearly full: nothing is written any more, reading goes on; free some"+
-			" space, or run carecircle space release", "free", free, "margin", margin)
+		n.options.Log.Error("the disk is nearly full: nothing is written any more, reading goes on; free"+
+			" some space, or run carecircle space release", "free", free, "margin", margin)
 	case state == store.SpaceOK && wasLow:
 		n.options.Log.Info("there is room on the disk again: writing goes on", "free", free)
 	}
@@ -140,7 +141,9 @@ func StorageFailed(err error) bool {
 
 // snapshotRoute lets whoever runs the node have a snapshot taken now.
 func (n *Node) snapshotRoute(mux *http.ServeMux) {
-	mux.HandleFunc("POST /api/v1/snapshot", n.operatorOnly(func(w http.ResponseWriter, _ *http.Request) error {
+	mux.HandleFunc("POST /api/v1/snapshot", n.operatorOnly(func(w http.ResponseWriter,
+		_ *http.Request,
+	) error {
 		if err := n.replica.Snapshot(); err != nil {
 			return err
 		}

@@ -16,7 +16,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/carecircle/carecircle/circle/machine"
-	"github.com/carecircle/carecircle/node"
 )
 
 // version is set when building.
@@ -44,6 +43,11 @@ Exit codes: 0 done; 1 could not be done; 2 wrong words in the call; 3 the node h
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
+
+// stoppedError is the error of a node that cannot go on with what is on its disk.
+type stoppedError struct{ error }
+
+func (e stoppedError) Unwrap() error { return e.error }
 
 // foundError is the error of a check that found something.
 type foundError struct{ count int }
@@ -78,10 +82,11 @@ func exitCode(err error) int {
 	var refusal *machine.Error
 	var usage usageError
 	var found foundError
+	var stopped stoppedError
 	switch {
 	case errors.As(err, &found):
 		return exitFound
-	case node.StorageFailed(err):
+	case errors.As(err, &stopped):
 		return exitStopped
 	case errors.As(err, &usage), strings.HasPrefix(err.Error(), "unknown command"):
 		return exitUsage
@@ -106,7 +111,8 @@ func newRoot() *cobra.Command {
 		initCommand(), serveCommand(), demoCommand(), doCommand(), viewCommand(), statusCommand(),
 		linkCommand(),
 		exportCommand(), verifyCommand(), logCommand(), backupCommand(), restoreCommand(),
-		replicaCommand(), joinCommand(), keysCommand(), spaceCommand(), benchCommand(), kindsTopic(), versionCommand(),
+		replicaCommand(), joinCommand(), keysCommand(), spaceCommand(), benchCommand(), kindsTopic(),
+		versionCommand(),
 	)
 	return root
 }

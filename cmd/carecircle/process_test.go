@@ -80,10 +80,11 @@ func startServe(tb testing.TB, dir string) *process {
 	return p
 }
 
-// spawn starts the program, or this test binary in its place.
-func spawn(program, dir string) (_ *process, err error) {
+// spawn starts the program, or this test binary in its place, by another one where that is named.
+func spawn(program, dir string, by ...string) (_ *process, err error) {
 	p := &process{ready: make(chan struct{}), ended: make(chan struct{})}
-	p.cmd = exec.Command(program, "serve", "--data", dir, "--log-level", "error")
+	line := append(by, program, "serve", "--data", dir, "--log-level", "error")
+	p.cmd = exec.Command(line[0], line[1:]...)
 	p.cmd.Env = append(os.Environ(), runSwitch+"=1")
 	p.cmd.Stderr = &p.said
 	out, err := p.cmd.StdoutPipe()

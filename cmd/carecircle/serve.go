@@ -119,6 +119,9 @@ func serveCommand() *cobra.Command {
 			n, err := node.Open(c.Context(), dir, node.Options{
 				Log: log, Version: version, Master: master.source(c), Baseline: baseline,
 			})
+			if node.StorageFailed(err) {
+				return stoppedError{err}
+			}
 			if err != nil {
 				return err
 			}
@@ -160,6 +163,11 @@ func greet(c *cobra.Command, n *node.Node) error {
 		return err
 	}
 	link, err := makeLink(c.Context(), n, founder)
+	var refusal *machine.Error
+	if errors.As(err, &refusal) {
+		_, err = fmt.Fprintf(w, "No sign-in link for %s yet: %s\n", name, refusal.Message)
+		return err
+	}
 	if err != nil {
 		return err
 	}

@@ -31,8 +31,8 @@ there is room to go on with while you free more; the node makes it again once th
 			}
 			text := "There is no ballast left: free some space on the disk of " + dir + "."
 			if bytes > 0 {
-				text = fmt.Sprintf("Gave back %s. Free more space on the disk of %s soon.", bytesOf(uint64(bytes)),
-					dir)
+				text = fmt.Sprintf("Gave back %s. Free more space on the disk of %s soon.",
+					bytesOf(uint64(bytes)), dir)
 			}
 			_, err = fmt.Fprintln(c.OutOrStdout(), text)
 			return err

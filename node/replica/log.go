@@ -77,8 +77,8 @@ func (s *timedStore) writing() time.Duration {
 	return time.Since(s.born) - time.Duration(since-1)
 }
 
-// watchedSnaps are raft's snapshots. Raft would go on after an error in writing one: here it ends the replica,
-// unless the disk has no room for it, for then there will be another.
+// watchedSnaps are raft's snapshots. Raft would go on after an error in writing one: here it ends the
+// replica, unless the disk has no room for it, for then there will be another.
 type watchedSnaps struct {
 	raft.SnapshotStore
 	fail func(error)

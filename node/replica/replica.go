@@ -174,6 +174,9 @@ func Open(cfg Config) (*Replica, error) {
 		return nil, fmt.Errorf("open replica %s: %w", cfg.ID, err)
 	}
 	r.applied.Store(cfg.State.Applied())
+	if err := r.undoHalfBootstrap(); err != nil {
+		return nil, fmt.Errorf("open replica %s: %w", cfg.ID, err)
+	}
 	notify := make(chan bool, notifyBuffer)
 	r.raft, err = raft.NewRaft(cfg.raft(notify), fsm, r.disk, r.disk, r.snaps, cfg.Transport)
 	if err != nil {

@@ -71,8 +71,8 @@ func (r *Replica) changed(ctx context.Context, what string, f raft.Future) error
 	return nil
 }
 
-// HandOver, on the leader, has another replica lead: the one of the given id, or whichever has most of the log.
-// Where it fails before this one stops, the others notice by themselves a little later.
+// HandOver, on the leader, has another replica lead: the one of the given id, or, if that is empty, whichever
+// has most of the log. Where it fails before this one stops, the others notice by themselves a little later.
 func (r *Replica) HandOver(ctx context.Context, to string) error {
 	all := r.raft.GetConfiguration().Configuration().Servers
 	if r.raft.State() != raft.Leader || len(all) < 2 {

@@ -124,6 +124,34 @@ func (r *Replica) catchUp() (uint64, error) {
 	return newest.Index, r.restoreOwn(newest)
 }
 
+// undoHalfBootstrap lets a bootstrap be done again that was cut short between its two writes: first a term,
+// then the circle's first entry. Raft takes a term alone for a life before, and would neither bootstrap nor
+// lead. Without an entry, a snapshot or a vote nothing was promised in it.
+func (r *Replica) undoHalfBootstrap() error {
+	term, err := r.disk.GetUint64([]byte(termKey))
+	if err != nil || term != 1 {
+		return nil //nolint:nilerr // there is none; any other error raft's start meets, too
+	}
+	if _, err := r.disk.Get([]byte(voteKey)); err == nil {
+		return nil
+	}
+	newest, err := fits(r.snaps, r.disk, 0)
+	if err != nil || newest != nil {
+		return err
+	}
+	last, err := r.disk.LastIndex()
+	if err != nil || last != 0 {
+		return err
+	}
+	return r.disk.SetUint64([]byte(termKey), 0)
+}
+
+// What raft keeps in its stable store, by raft's names.
+const (
+	termKey = "CurrentTerm"
+	voteKey = "LastVoteTerm"
+)
+
 // restoreOwn restores the newest snapshot into a state that was lost or put back to an older one.
 func (r *Replica) restoreOwn(meta *raft.SnapshotMeta) error {
 	r.log.Warn("the state is older than the newest snapshot, which is now restored",
