@@ -24,6 +24,11 @@ const (
 	callKeep     = "keep"     // a vault key as JSON, kept on disk once it is answered
 	callKey      = "key"      // version and mark of a vault key; the key
 	callRenew    = "renew"    // a replica whose disks were lost asks to begin anew; its life
+	callScrub    = "scrub"    // the leader begins a scrub; when, as eight bytes
+	callSum      = "sum"      // the state's sum at a scrub's log entry, as JSON; nothing at entry 0
+	callDisk     = "disk"     // whether the disk was read for a scrub and found whole; damage is an error
+	callWrong    = "wrong"    // the majority's sum, to a replica that differs
+	callScrubbed = "scrubbed" // what a scrub found, as JSON
 
 	callLimit     = 2 * time.Second
 	renewPatience = 30 * time.Second
@@ -72,6 +77,7 @@ func (m *company) serve() {
 		return json.Marshal(keyOf(e))
 	})
 	m.mesh.Handle(callRenew, m.renewed)
+	m.serveScrubs()
 	m.mesh.HandleJoin(m.joins)
 }
 
@@ -151,6 +157,7 @@ type Standing struct {
 	Position uint64 `json:"position,omitempty"`
 	Version  string `json:"version,omitempty"`
 	Damage   string `json:"damage,omitempty"`
+	Scrub    string `json:"scrub,omitempty"` // what the newest scrub found of it
 }
 
 func (m *company) ownStanding() Standing {
@@ -194,7 +201,7 @@ func (n *Node) Replicas(ctx context.Context) []Standing {
 					s = Standing{}
 				}
 			}
-			s.ID, s.Status = p.ID, p.Status.String()
+			s.ID, s.Status, s.Scrub = p.ID, p.Status.String(), n.scrubs.newest().of(p.ID)
 			answers <- s
 		}()
 	}

@@ -2,8 +2,13 @@ package node
 
 import (
 	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
 
 	"github.com/carecircle/carecircle/circle/machine"
+	"github.com/carecircle/carecircle/node/store"
+	"github.com/carecircle/carecircle/node/vault"
 )
 
 // SetOthers stands in for the circle's other replicas.
@@ -15,4 +20,29 @@ func (n *Node) TendVault(ctx context.Context) error { return n.sealer.tendOnce(c
 // SealCommand does to a command what Do does before it is logged.
 func (n *Node) SealCommand(ctx context.Context, c machine.Command) (machine.Command, error) {
 	return n.sealer.seal(ctx, c)
+}
+
+// PlantRow puts a row into the state of a stopped node that no command wrote.
+func PlantRow(dir string) error {
+	n := &Node{Dir: dir, options: Options{Log: slog.New(slog.DiscardHandler)}}
+	var err error
+	if n.Config, err = ReadConfig(dir); err != nil {
+		return err
+	}
+	if n.files, err = n.Config.files(dir, vault.Master{}); err != nil {
+		return err
+	}
+	if n.Keys, err = ReadKeys(n.files); err != nil {
+		return err
+	}
+	state, err := store.OpenState(store.StateConfig{
+		Dir: filepath.Join(dir, stateDir), EncryptionKey: n.Keys.Store[:], SnapshotKey: n.Keys.snapshot(),
+		Log: n.options.Log, Fatal: func(e error) { err = e },
+	})
+	if err != nil {
+		return err
+	}
+	state.Set([]byte("s/planted"), []byte{1})
+	state.Commit(state.Applied())
+	return errors.Join(err, state.Close())
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -22,7 +21,6 @@ import (
 	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/circle/replicas"
 	"github.com/carecircle/carecircle/node/backup"
-	"github.com/carecircle/carecircle/node/metrics"
 	"github.com/carecircle/carecircle/node/replica"
 	"github.com/carecircle/carecircle/node/store"
 	"github.com/carecircle/carecircle/node/vault"
@@ -70,6 +68,7 @@ type Node struct {
 	backups *backup.Keeper // nil: the config asks for none
 	started time.Time
 	watched watched
+	scrubs  scrubs
 	stop    context.CancelFunc
 	running sync.WaitGroup
 }
@@ -122,6 +121,9 @@ func (n *Node) openCircle(ctx context.Context) error {
 		return err
 	}
 	n.openMetrics()
+	if err := n.openScrubs(); err != nil {
+		return err
+	}
 	if err := n.openVault(); err != nil {
 		return err
 	}
@@ -157,6 +159,8 @@ func (n *Node) open(ctx context.Context) error {
 		n.running.Go(func() { n.company.run(background) })
 	}
 	n.running.Go(func() { n.keepFlushed(background) })
+	n.running.Go(func() { n.keepScrubbed(background) })
+	n.running.Go(func() { n.keepDiskRead(background) })
 	n.keepBackups(background)
 	n.running.Go(func() { n.sealer.tend(background, n.leads) })
 	return n.openHTTP()
@@ -388,40 +392,3 @@ func (n *Node) Machine() *machine.Machine { return n.machine }
 
 // Read gives fn the state between two commands; see replica.Read.
 func (n *Node) Read(fn func(machine.Reader) error) error { return n.replica.Read(fn) }
-
-// stateBox is the state on disk, which a restore replaces as a whole.
-type stateBox struct {
-	*store.State
-	config  store.StateConfig
-	metrics *metrics.Metrics
-	mu      sync.Mutex // held while the state is replaced, flushed or closed
-}
-
-// Snapshot implements replica.State.
-func (b *stateBox) Snapshot() (replica.Snap, error) {
-	return timedSnapshot(b.State.Snapshot, b.metrics)
-}
-
-// Flush writes what is in memory to disk.
-func (b *stateBox) Flush() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.State.Flush()
-}
-
-func (b *stateBox) restore(r io.Reader) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if err := b.Close(); err != nil {
-		return err
-	}
-	if err := store.Restore(b.config, r); err != nil {
-		return err
-	}
-	state, err := store.OpenState(b.config)
-	if err != nil {
-		return err
-	}
-	b.State = state
-	return nil
-}

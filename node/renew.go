@@ -93,7 +93,8 @@ func (n *Node) markedDamage() error {
 // copy. What was damaged is set aside. A circle's only replica cannot heal.
 func (n *Node) heal(ctx context.Context, damage error) error {
 	if n.Config.Replica == nil {
-		return damage
+		return fmt.Errorf("%w; this is the circle's only replica, so there is no other copy: keep this"+
+			" directory, and restore a backup into an empty one: carecircle restore", damage)
 	}
 	n.options.Log.Error("the books on this machine are damaged; asking the other replicas for theirs",
 		"err", damage)

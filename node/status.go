@@ -17,6 +17,7 @@ type Status struct {
 	Checks      []Check       `json:"checks"`
 	Replica     ReplicaStatus `json:"replica"`
 	Links       []Link        `json:"links"`
+	Scrub       *Scrub        `json:"scrub,omitempty"` // the newest
 	UpSeconds   int64         `json:"upSeconds"`
 	ReadyMillis int64         `json:"readyMillis"` // from start to ready
 	MemoryBytes int64         `json:"memoryBytes"` // resident
@@ -47,7 +48,7 @@ func (n *Node) Status() Status {
 		Circle: string(n.Keys.CircleID()), Name: n.Config.Name, Version: n.options.Version,
 		Checks: n.checks(s), Links: n.Links(), UpSeconds: int64(time.Since(n.started).Seconds()),
 		ReadyMillis: n.readyAfter().Milliseconds(), MemoryBytes: residentBytes(),
-		DiskFree: free, DiskSize: size,
+		DiskFree: free, DiskSize: size, Scrub: n.scrubs.newest(),
 		Replica: ReplicaStatus{
 			ID: s.ID, State: s.State, Leader: s.Leader, Term: s.Term, Commit: s.Commit, Applied: s.Applied,
 			LagEntries: s.Commit - min(s.Applied, s.Commit), Position: s.Position,

@@ -101,7 +101,7 @@ func newRoot() *cobra.Command {
 		initCommand(), serveCommand(), demoCommand(), doCommand(), viewCommand(), statusCommand(),
 		linkCommand(),
 		exportCommand(), verifyCommand(), logCommand(), backupCommand(), restoreCommand(),
-		replicaCommand(), joinCommand(), keysCommand(), benchCommand(), kindsTopic(), versionCommand(),
+		replicaCommand(), joinCommand(), scrubCommand(), keysCommand(), benchCommand(), kindsTopic(), versionCommand(),
 	)
 	return root
 }

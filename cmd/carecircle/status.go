@@ -103,6 +103,7 @@ func statusRows(s node.Status, now time.Time) [][]string {
 		{"log", fmt.Sprintf("%s entries committed, %s behind", grouped(r.Commit), grouped(r.LagEntries))},
 		{"journal", grouped(r.Position) + " commands"},
 		{"snapshot", snapshot},
+		{"scrub", scrubRow(s.Scrub, now)},
 		{"links", fmt.Sprintf("%d of %d connected", connected, len(s.Links))},
 		{"memory", bytesOf(uint64(s.MemoryBytes))},
 		{"disk", bytesOf(s.DiskFree) + " free of " + bytesOf(s.DiskSize)},

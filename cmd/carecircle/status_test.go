@@ -46,6 +46,7 @@ replica   two: knows no leader, term 3
 log       1,234,567 entries committed, 7 behind
 journal   999 commands
 snapshot  entry 1,000, 1 d 2 h ago
+scrub     none yet
 links     1 of 2 connected
 memory    54 MB
 disk      12 GB free of 250 GB
