@@ -44,5 +44,8 @@ func (n *Node) openBaseline(c *replica.Config) (io.Closer, error) {
 // memoryState is a state in memory for a replica.
 type memoryState struct{ *store.Memory }
 
+// Sum implements replica.State.
+func (memoryState) Sum() (rows, sum uint64, err error) { return 0, 0, errBaseline }
+
 // Snapshot implements replica.State.
 func (memoryState) Snapshot() (replica.Snap, error) { return nil, errBaseline }

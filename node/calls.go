@@ -23,6 +23,11 @@ const (
 	callKeep     = "keep"     // a vault key as JSON, kept on disk once it is answered
 	callKey      = "key"      // version and mark of a vault key; the key
 	callRenew    = "renew"    // a replica whose disks were lost asks to begin anew; its life
+	callScrub    = "scrub"    // the leader begins a scrub; when, as eight bytes
+	callSum      = "sum"      // the state's sum at a scrub's log entry, as JSON; nothing at entry 0
+	callDisk     = "disk"     // whether the disk was read for a scrub and found whole; damage is an error
+	callWrong    = "wrong"    // the majority's sum, to a replica that differs
+	callScrubbed = "scrubbed" // what a scrub found, as JSON
 
 	callLimit     = 2 * time.Second
 	renewPatience = 30 * time.Second
@@ -71,6 +76,7 @@ func (m *company) serve() {
 		return json.Marshal(keyOf(e))
 	})
 	m.mesh.Handle(callRenew, m.renewed)
+	m.serveScrubs()
 }
 
 // doHere does a command that another replica was asked for.

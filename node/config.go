@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/federation/letter"
@@ -54,6 +55,9 @@ type Config struct {
 	// Metrics is an address of its own for /metrics, /healthz and /readyz, such as 127.0.0.1:7201: whoever
 	// reaches it may read them. Empty: there is none, and /metrics is for the operator's token alone.
 	Metrics string `json:"metrics,omitempty"`
+	// Scrub is the time of day, local, at which the circle's replicas are compared and their disks read;
+	// empty: 03:30.
+	Scrub string `json:"scrub,omitempty"`
 }
 
 // Check says what is missing or wrong.
@@ -77,6 +81,9 @@ func (c Config) Check() error {
 	if _, _, err := net.SplitHostPort(c.Metrics); c.Metrics != "" && err != nil {
 		return fmt.Errorf("config: metrics %q is not an address with a port, such as 127.0.0.1:7201: %w",
 			c.Metrics, err)
+	}
+	if _, err := time.Parse("15:04", orElse(c.Scrub, scrubAt)); err != nil {
+		return fmt.Errorf("config: scrub %q is not a time of day, such as 03:30", c.Scrub)
 	}
 	if c.Backup != nil {
 		return c.Backup.Check()

@@ -2,9 +2,14 @@ package node
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"net/http"
+	"path/filepath"
 
 	"github.com/carecircle/carecircle/circle/machine"
+	"github.com/carecircle/carecircle/node/store"
+	"github.com/carecircle/carecircle/node/vault"
 )
 
 // SetOthers stands in for the circle's other replicas.
@@ -23,3 +28,28 @@ func (n *Node) Admits(peer string) bool { return n.company.admits(peer) }
 
 // Metrics is what Prometheus reads.
 func (n *Node) Metrics() http.Handler { return n.watched.metrics.Handler() }
+
+// PlantRow puts a row into the state of a stopped node that no command wrote.
+func PlantRow(dir string) error {
+	n := &Node{Dir: dir, options: Options{Log: slog.New(slog.DiscardHandler)}}
+	var err error
+	if n.Config, err = ReadConfig(dir); err != nil {
+		return err
+	}
+	if n.files, err = n.Config.files(dir, vault.Master{}); err != nil {
+		return err
+	}
+	if n.Keys, err = ReadKeys(n.files); err != nil {
+		return err
+	}
+	state, err := store.OpenState(store.StateConfig{
+		Dir: filepath.Join(dir, stateDir), EncryptionKey: n.Keys.Store[:], SnapshotKey: n.Keys.snapshot(),
+		Log: n.options.Log, Fatal: func(e error) { err = e },
+	})
+	if err != nil {
+		return err
+	}
+	state.Set([]byte("s/planted"), []byte{1})
+	state.Commit(state.Applied())
+	return errors.Join(err, state.Close())
+}

@@ -130,6 +130,7 @@ func (n *Node) ownRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/v1/backup", n.operatorOnly(n.sendBackup))
 	n.replicaRoutes(mux)
 	n.snapshotRoute(mux)
+	n.scrubRoutes(mux)
 	mux.HandleFunc("GET /api/v1/export/{format}", n.operatorOnly(func(w http.ResponseWriter,
 		r *http.Request,
 	) error {

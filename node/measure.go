@@ -34,7 +34,12 @@ func (n *Node) openMetrics() {
 // sample looks at the node for one scrape.
 func (n *Node) sample() metrics.Sample {
 	s := n.replica.Status()
+	var scrub metrics.Scrub
+	if newest := n.scrubs.newest(); newest != nil {
+		scrub = metrics.Scrub{At: time.UnixMilli(newest.Ended), Result: newest.Result}
+	}
 	return metrics.Sample{
+		Scrub: scrub,
 		Ready: notReady(n.checks(s)) == nil, Start: n.readyAfter(),
 		Replica: metrics.Replica{
 			ID: s.ID, State: strings.ToLower(s.State), LeaderKnown: s.Leader != "", Term: s.Term,

@@ -22,7 +22,6 @@ import (
 	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/circle/replicas"
 	"github.com/carecircle/carecircle/node/backup"
-	"github.com/carecircle/carecircle/node/metrics"
 	"github.com/carecircle/carecircle/node/replica"
 	"github.com/carecircle/carecircle/node/store"
 	"github.com/carecircle/carecircle/node/vault"
@@ -76,6 +75,7 @@ type Node struct {
 	started  time.Time
 	watched  watched
 	room     room
+	scrubs   scrubs
 	stop     context.CancelFunc
 	running  sync.WaitGroup
 }
@@ -136,6 +136,9 @@ func (n *Node) openCircle(ctx context.Context) error {
 		return err
 	}
 	n.openMetrics()
+	if err := n.openScrubs(); err != nil {
+		return err
+	}
 	if err := n.openVault(); err != nil {
 		return err
 	}
@@ -183,6 +186,8 @@ func (n *Node) open(ctx context.Context) error {
 	}
 	n.running.Go(func() { n.watchSpace(background) })
 	n.running.Go(func() { n.keepFlushed(background) })
+	n.running.Go(func() { n.keepScrubbed(background) })
+	n.running.Go(func() { n.keepDiskRead(background) })
 	n.keepBackups(background)
 	n.running.Go(func() { n.sealer.tend(background, n.leads) })
 	return n.openHTTP()
@@ -454,40 +459,3 @@ func (n *Node) Machine() *machine.Machine { return n.machine }
 
 // Read gives fn the state between two commands; see replica.Read.
 func (n *Node) Read(fn func(machine.Reader) error) error { return n.replica.Read(fn) }
-
-// stateBox is the state on disk, which a restore replaces as a whole.
-type stateBox struct {
-	*store.State
-	config  store.StateConfig
-	metrics *metrics.Metrics
-	mu      sync.Mutex // held while the state is replaced, flushed or closed
-}
-
-// Snapshot implements replica.State.
-func (b *stateBox) Snapshot() (replica.Snap, error) {
-	return timedSnapshot(b.State.Snapshot, b.metrics, b.config.Dir)
-}
-
-// Flush writes what is in memory to disk.
-func (b *stateBox) Flush() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.State.Flush()
-}
-
-func (b *stateBox) restore(r io.Reader) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if err := b.Close(); err != nil {
-		return err
-	}
-	if err := store.Restore(b.config, store.RoomWhile(r, b.config.Dir)); err != nil {
-		return err
-	}
-	state, err := store.OpenState(b.config)
-	if err != nil {
-		return err
-	}
-	b.State = state
-	return nil
-}

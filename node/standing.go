@@ -27,6 +27,7 @@ type Standing struct {
 	Version    string `json:"version,omitempty"`  // of its program
 	Rules      uint32 `json:"rules,omitempty"`    // the newest rules version that its program knows
 	Low        bool   `json:"low,omitempty"`      // its disk is nearly full
+	Scrub      string `json:"scrub,omitempty"`    // what the newest scrub found of it
 }
 
 func (m *company) ownStanding() Standing {
@@ -54,11 +55,11 @@ func (n *Node) Replicas(ctx context.Context) []Standing {
 	if n.company == nil {
 		return nil
 	}
-	return n.company.ask(ctx)
+	return n.company.standings(ctx)
 }
 
-// ask asks all at once; the answers are in the list's order.
-func (m *company) ask(ctx context.Context) []Standing {
+// standings asks all at once; the answers are in the list's order.
+func (m *company) standings(ctx context.Context) []Standing {
 	there := slices.DeleteFunc(slices.Clone(*m.known.Load()), func(p replicas.Replica) bool {
 		return p.Status == replicas.Removed
 	})
@@ -87,6 +88,7 @@ func (m *company) standingOf(ctx context.Context, p replicas.Replica) Standing {
 	}
 	commit := m.node.replica.Status().Commit // later than its answer, so that nothing lags by less than 0
 	s.ID, s.Status, s.LagEntries = p.ID, p.Status.String(), 0
+	s.Scrub = m.node.scrubs.newest().of(p.ID)
 	if s.Applied > 0 {
 		s.LagEntries = commit - min(s.Applied, commit)
 	}
@@ -109,7 +111,7 @@ func (m *company) survey(ctx context.Context) {
 	tick := time.NewTicker(surveyEvery)
 	defer tick.Stop()
 	for {
-		all := m.ask(ctx)
+		all := m.standings(ctx)
 		m.heard.Store(&all)
 		select {
 		case <-ctx.Done():

@@ -20,6 +20,7 @@ type Status struct {
 	Replica     ReplicaStatus `json:"replica"`
 	Replicas    []Standing    `json:"replicas"` // all of the circle's, a moment ago; none: this is the only one
 	Links       []Link        `json:"links"`
+	Scrub       *Scrub        `json:"scrub,omitempty"` // the newest
 	UpSeconds   int64         `json:"upSeconds"`
 	ReadyMillis int64         `json:"readyMillis"` // from start to ready
 	MemoryBytes int64         `json:"memoryBytes"` // resident
@@ -56,7 +57,7 @@ func (n *Node) Status() Status {
 		Checks: n.checks(s), Links: n.Links(), UpSeconds: int64(time.Since(n.started).Seconds()),
 		ReadyMillis: n.readyAfter().Milliseconds(), MemoryBytes: residentBytes(),
 		DiskFree: disk.Free, DiskSize: disk.Size, DiskMargin: disk.Margin, DiskBallast: disk.Ballast,
-		DiskLow: disk.Low,
+		DiskLow: disk.Low, Scrub: n.scrubs.newest(),
 		Replica: ReplicaStatus{
 			ID: s.ID, State: s.State, Leader: s.Leader, Term: s.Term, Commit: s.Commit, Applied: s.Applied,
 			LagEntries: s.Commit - min(s.Applied, s.Commit), Position: s.Position,

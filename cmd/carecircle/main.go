@@ -111,8 +111,8 @@ func newRoot() *cobra.Command {
 		initCommand(), serveCommand(), demoCommand(), doCommand(), viewCommand(), statusCommand(),
 		linkCommand(),
 		exportCommand(), verifyCommand(), logCommand(), backupCommand(), restoreCommand(),
-		replicaCommand(), joinCommand(), keysCommand(), spaceCommand(), benchCommand(), kindsTopic(),
-		versionCommand(),
+		replicaCommand(), joinCommand(), scrubCommand(), keysCommand(), spaceCommand(), benchCommand(),
+		kindsTopic(), versionCommand(),
 	)
 	return root
 }

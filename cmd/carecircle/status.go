@@ -135,6 +135,7 @@ func statusRows(s node.Status, now time.Time) [][]string {
 		{"journal", grouped(r.Position) + " commands"},
 		{"rules", fmt.Sprintf("version %d in force, this program knows up to %d", r.Rules, r.NewestRules)},
 		{"snapshot", snapshot},
+		{"scrub", scrubRow(s.Scrub, now)},
 		{"links", fmt.Sprintf("%d of %d connected", connected, len(s.Links))},
 		{"memory", bytesOf(uint64(s.MemoryBytes))},
 		{"disk", diskOf(s)},

@@ -56,6 +56,7 @@ log       1,234,567 entries committed, 7 behind
 journal   999 commands
 rules     version 1 in force, this program knows up to 2
 snapshot  entry 1,000, 1 d 2 h ago
+scrub     none yet
 links     1 of 2 connected
 memory    54 MB
 disk      12 GB free of 250 GB, 134 MB must stay free, 67 MB in the ballast

@@ -29,6 +29,7 @@ var labelSets = map[string]*regexp.Regexp{
 	"view":    regexp.MustCompile(`^(coin\.mine|other)$`),
 	"outcome": regexp.MustCompile(`^(done|refused|failed)$`),
 	"state":   regexp.MustCompile(`^(leader|follower|candidate|shutdown)$`),
+	"result":  regexp.MustCompile(`^(whole|incomplete|damaged|unsure)$`),
 	"circle":  regexp.MustCompile(`^[a-z0-9]{12}$`),
 	"replica": regexp.MustCompile(`^(one|r[0-9]+)$`),
 	"route":   regexp.MustCompile(`^(GET /coins/\{person\}|none)$`),
@@ -52,6 +53,7 @@ func busy() *Metrics {
 			Links:    []Link{{Circle: "abcdefghijklmnopqrstuvwxyz234567", Waiting: 3, Oldest: time.Minute}},
 			Disk:     Disk{Free: 1 << 30, Size: 2 << 30},
 			Snapshot: Snapshot{Index: 5, At: time.UnixMilli(1500), Bytes: 7},
+			Scrub:    Scrub{At: time.UnixMilli(2500), Result: "whole"},
 		}
 	}})
 	m.Command("coin.give", Done, time.Millisecond)
@@ -153,7 +155,9 @@ func TestValues(t *testing.T) {
 	got := gather(t, busy())
 	for name, want := range map[string]float64{
 		"carecircle_ready": 1, "carecircle_start_seconds": 1, "carecircle_replica_lag_entries": 2,
-		"carecircle_replica_term": 2, "carecircle_replicas_voting": 3, "carecircle_replicas_voting_alive": 2, "carecircle_snapshot_timestamp_seconds": 1.5,
+		"carecircle_replica_term": 2, "carecircle_replicas_voting": 3, "carecircle_replicas_voting_alive": 2,
+		"carecircle_snapshot_timestamp_seconds": 1.5,
+		"carecircle_scrub_timestamp_seconds":    2.5, "carecircle_scrub_result": 0,
 		"carecircle_link_waiting_letters": 3, "carecircle_link_oldest_letter_age_seconds": 60,
 		"carecircle_link_connected": 0, "carecircle_disk_free_bytes": 1 << 30,
 	} {

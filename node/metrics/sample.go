@@ -18,7 +18,18 @@ type Sample struct {
 	Disk     Disk
 	// Snapshot is the newest one.
 	Snapshot Snapshot
+	// Scrub is the newest one.
+	Scrub Scrub
 }
+
+// Scrub is a comparison of the circle's replicas and a check of their disks; no Result: there was none.
+type Scrub struct {
+	At     time.Time
+	Result string // one of scrubResults
+}
+
+// scrubResults is the closed set of a scrub's results.
+var scrubResults = []string{"whole", "incomplete", "damaged", "unsure"}
 
 // Replica is where this replica stands in its log.
 type Replica struct {

@@ -95,6 +95,46 @@ var replicas = []metric{
 		read:  func(s *looked, put func(float64, ...string)) { put(float64(s.Replica.Position)) },
 		panel: panel{row: rowReplica, title: "Commands in the journal"},
 	},
+	{
+		name: "carecircle_scrub_timestamp_seconds", kind: gauge,
+		help: "When the newest scrub of the circle's replicas ended, Unix seconds; absent before the first.",
+		read: func(s *looked, put func(float64, ...string)) {
+			if s.Scrub.Result != "" {
+				put(float64(s.Scrub.At.UnixMilli()) / 1000)
+			}
+		},
+		panel: panel{
+			row: rowReplica, title: "Age of the newest scrub", unit: "s",
+			expr: `time() - carecircle_scrub_timestamp_seconds{instance=~"$instance"}`,
+		},
+		alerts: []alert{{
+			"CarecircleScrubOld", `time() - carecircle_scrub_timestamp_seconds > 3 * 86400`, "1h", warning,
+			"The circle's replicas were not compared for three days",
+		}},
+	},
+	{
+		name: "carecircle_scrub_result", kind: gauge, labels: []string{"result"},
+		help: "1 for what the newest scrub found, 0 for the rest.",
+		read: func(s *looked, put func(float64, ...string)) {
+			for _, result := range scrubResults {
+				put(yes(result == s.Scrub.Result), result)
+			}
+		},
+		panel: panel{
+			row: rowReplica, title: "The newest scrub found",
+			expr: `carecircle_scrub_result{instance=~"$instance"} == 1`,
+		},
+		alerts: []alert{
+			{
+				"CarecircleScrubFound", `carecircle_scrub_result{result=~"damaged|unsure"} == 1`, "0m",
+				critical, "The circle's replicas do not hold the same, or a disk is damaged",
+			},
+			{
+				"CarecircleScrubIncomplete", `carecircle_scrub_result{result="incomplete"} == 1`, "36h",
+				warning, "Not all of the circle's replicas could be checked",
+			},
+		},
+	},
 }
 
 // voting counts the replicas that have a vote; those alone that answer, if alive is set.
