@@ -101,7 +101,8 @@ func newRoot() *cobra.Command {
 		initCommand(), serveCommand(), demoCommand(), doCommand(), viewCommand(), statusCommand(),
 		linkCommand(),
 		exportCommand(), verifyCommand(), logCommand(), backupCommand(), restoreCommand(),
-		replicaCommand(), joinCommand(), scrubCommand(), keysCommand(), benchCommand(), kindsTopic(), versionCommand(),
+		replicaCommand(), joinCommand(), scrubCommand(), keysCommand(), benchCommand(), kindsTopic(),
+		versionCommand(),
 	)
 	return root
 }
