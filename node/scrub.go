@@ -62,6 +62,13 @@ const (
 	diskUnchecked = "unchecked"
 )
 
+// What is said of replicas that differ.
+const (
+	saysWrong  = " differs from the majority; it stops, and begins anew with the others' copy at its next start"
+	saysUnsure = " differ, and no majority says which is right: nothing was stopped. Keep a copy of each" +
+		" directory, compare their books, then remove the one that is wrong: carecircle replica remove ID"
+)
+
 // StartScrub has the replica that leads begin a scrub, and returns when that began, which names it.
 func (n *Node) StartScrub(ctx context.Context) (int64, error) {
 	s := n.replica.Status()
@@ -158,8 +165,7 @@ func (n *Node) scrub(ctx context.Context, began int64) {
 
 // compare fills in the replicas' sums, and returns which are wrong and what is right.
 func (n *Node) compare(ctx context.Context, s *Scrub) (wrong []string, right replica.Sum) {
-	voters := 1
-	ids := []string{s.By}
+	ids, voters := []string{s.By}, 1
 	if n.company != nil {
 		ids, voters = n.company.counted()
 		if s.Says = n.company.olderProgram(ctx, ids); s.Says != "" {
@@ -186,13 +192,10 @@ func (n *Node) compare(ctx context.Context, s *Scrub) (wrong []string, right rep
 	v := replica.Judge(sums, voters)
 	switch {
 	case len(v.Differ) > 0 && v.Sure:
-		s.Result, s.Says = ScrubDamaged, strings.Join(v.Differ, ", ")+" differs from the majority; it stops,"+
-			" and begins anew with the others' copy at its next start"
+		s.Result, s.Says = ScrubDamaged, strings.Join(v.Differ, ", ")+saysWrong
 		return v.Differ, v.Right
 	case len(v.Differ) > 0:
-		s.Result, s.Says = ScrubUnsure, strings.Join(v.Differ, ", ")+" differ, and no majority says which is"+
-			" right: nothing was stopped. Compare their books, keep a copy of each directory, then remove the"+
-			" one that is wrong: carecircle replica remove ID"
+		s.Result, s.Says = ScrubUnsure, strings.Join(v.Differ, ", ")+saysUnsure
 	}
 	return nil, right
 }

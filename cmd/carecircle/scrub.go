@@ -20,9 +20,9 @@ func scrubCommand() *cobra.Command {
 	var wait time.Duration
 	c := &cobra.Command{
 		Use: "scrub", Short: "Compare a circle's replicas and read their disks", Args: noArgs,
-		Long: "Has the circle's replicas compared at one log entry, and each read all of its disk, one after\n" +
-			"another. A replica that is wrong stops, and heals from the others at its next start. The node does\n" +
-			"this by itself every night. The exit code is 5 where anything but a whole circle is found.",
+		Long: "Has the circle's replicas compared at one log entry, and each read all of its disk, one\n" +
+			"after another. A replica that is wrong stops, and heals from the others at its next start.\n" +
+			"Nodes do this by themselves every night. The exit code is 5 unless all is found whole.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			client, err := conn.client()
 			if err != nil {

@@ -54,8 +54,8 @@ var (
 	ErrStopped = errors.New("this replica has stopped")
 )
 
-// State is the circle's state. One goroutine writes (Set, Delete, Commit, Sync, Sum, Snapshot); readers are kept
-// out of Set, Delete and Commit. A storage error in a method without an error must end the process.
+// State is the circle's state. One goroutine writes (Set, Delete, Commit, Sync, Sum, Snapshot); readers are
+// kept out of Set, Delete and Commit. A storage error in a method without an error must end the process.
 type State interface {
 	machine.KV
 	// Applied returns the log index of the last Commit, after opening that of the state on disk.

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 
 	"github.com/carecircle/carecircle/circle/machine"
+	"github.com/hashicorp/raft"
 )
 
 // A program from before there were scrubs reads one as a command, and must stop, not skip it.
@@ -90,6 +91,18 @@ func TestScrubBesideCommands(t *testing.T) {
 	})
 }
 
+// What raft is told, and why, stands in ARCHITECTURE.md: none of it is by chance.
+func TestRaftSettings(t *testing.T) {
+	c := Config{ID: "a", Several: true}.withQuietDefaults().raft(nil)
+	if c.PreVoteDisabled || c.RestoreCommittedLogs || c.ShutdownOnRemove || !c.NoSnapshotRestoreOnStart {
+		t.Errorf("%+v", c)
+	}
+	if c.TrailingLogs < 1000 || c.LeaderLeaseTimeout > c.HeartbeatTimeout || !c.BatchApplyCh {
+		t.Errorf("%+v", c)
+	}
+	must(t, raft.ValidateConfig(c))
+}
+
 func TestJudge(t *testing.T) {
 	x, y, z := Sum{9, 4, 1}, Sum{9, 4, 2}, Sum{9, 5, 1}
 	for name, c := range map[string]struct {
@@ -98,16 +111,18 @@ func TestJudge(t *testing.T) {
 		sure   bool
 		differ []string
 	}{
-		"nobody answers":        {nil, 3, false, nil},
-		"alone":                 {map[string]Sum{"a": x}, 1, true, nil},
-		"all equal":             {map[string]Sum{"a": x, "b": x, "c": x}, 3, true, nil},
-		"one in three":          {map[string]Sum{"a": x, "b": y, "c": x}, 3, true, []string{"b"}},
-		"another sum":           {map[string]Sum{"a": z, "b": x, "c": x}, 3, true, []string{"a"}},
-		"two, nobody sure":      {map[string]Sum{"a": x, "b": y}, 2, false, []string{"a", "b"}},
-		"one of three away":     {map[string]Sum{"a": x, "b": y}, 3, false, []string{"a", "b"}},
-		"all three differ":      {map[string]Sum{"a": x, "b": y, "c": z}, 3, false, []string{"a", "b", "c"}},
-		"two of five away":      {map[string]Sum{"a": x, "b": y, "c": x}, 5, false, []string{"a", "b", "c"}},
-		"two in five":           {map[string]Sum{"a": x, "b": y, "c": x, "d": z, "e": x}, 5, true, []string{"b", "d"}},
+		"nobody answers":    {nil, 3, false, nil},
+		"alone":             {map[string]Sum{"a": x}, 1, true, nil},
+		"all equal":         {map[string]Sum{"a": x, "b": x, "c": x}, 3, true, nil},
+		"one in three":      {map[string]Sum{"a": x, "b": y, "c": x}, 3, true, []string{"b"}},
+		"another sum":       {map[string]Sum{"a": z, "b": x, "c": x}, 3, true, []string{"a"}},
+		"two, nobody sure":  {map[string]Sum{"a": x, "b": y}, 2, false, []string{"a", "b"}},
+		"one of three away": {map[string]Sum{"a": x, "b": y}, 3, false, []string{"a", "b"}},
+		"all three differ":  {map[string]Sum{"a": x, "b": y, "c": z}, 3, false, []string{"a", "b", "c"}},
+		"two of five away":  {map[string]Sum{"a": x, "b": y, "c": x}, 5, false, []string{"a", "b", "c"}},
+		"two in five": {
+			map[string]Sum{"a": x, "b": y, "c": x, "d": z, "e": x}, 5, true, []string{"b", "d"},
+		},
 		"one who does not vote": {map[string]Sum{"a": x, "b": x, "c": y}, 2, true, []string{"c"}},
 	} {
 		v := Judge(c.sums, c.voters)

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// pace is a writer into nothing that takes so many bytes a second, 0: as many as come. It slows down who reads
-// a whole disk, so that others get at it, and ends with ctx.
+// pace is a writer into nothing that takes so many bytes a second, 0: as many as come. It slows down who
+// reads a whole disk, so that others get at it, and ends with ctx.
 type pace struct {
 	ctx   context.Context
 	rate  int
