@@ -288,7 +288,7 @@ func TestStatus(t *testing.T) {
 	defer n.Close()
 	s := n.Status()
 	switch {
-	case !s.Ready, len(s.Checks) != 4, s.Replica.State != "Leader", s.Replica.Leader != "one":
+	case !s.Ready, len(s.Checks) != 5, s.Replica.State != "Leader", s.Replica.Leader != "one":
 		t.Errorf("status %+v", s)
 	case s.Replica.Position != 5, s.Replica.Applied == 0, s.Replica.LagEntries != 0, s.Replica.Term == 0:
 		t.Errorf("replica %+v", s.Replica)

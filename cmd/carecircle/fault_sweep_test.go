@@ -24,24 +24,37 @@ const sweepTo = 400
 // stages are the two lives of a node in which a fault may come: the one that makes everything, and the next.
 const stages = 2
 
-// life is what a node does in one of its stages. It ends early where the node does.
-func (e *earnings) life(t *testing.T, f *faulty, fault string) {
+// moments are how many things a node does in one of its stages.
+const moments = 21
+
+// life is what a node does in one of its stages. The fault may come from the start on, or from a moment on;
+// life ends early where the node does.
+func (e *earnings) life(t *testing.T, f *faulty, fault string, from int) {
 	t.Helper()
-	f.start(t, fault)
+	ctx, cancel := context.WithTimeout(t.Context(), waitLong)
+	defer cancel()
+	if from == 0 {
+		f.start(t, fault)
+	} else {
+		f.start(t, "")
+	}
 	if !f.comesUp(t) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), waitLong)
-	defer cancel()
-	for range 3 { // two snapshots are kept: the third removes one
-		if e.earn(ctx, f, 5) != nil || f.snapshot(ctx) != nil {
+	for moment := 1; moment <= moments; moment++ {
+		if moment == from {
+			f.attach(t, fault)
+		}
+		var err error
+		if moment%6 == 0 { // two snapshots are kept: the third removes one
+			err = f.snapshot(ctx)
+		} else {
+			err = e.earn(ctx, f, 1)
+		}
+		if err != nil {
 			f.ends(t)
 			return
 		}
-	}
-	if e.earn(ctx, f, 3) != nil {
-		f.ends(t)
-		return
 	}
 	f.stop(t)
 }
@@ -57,19 +70,19 @@ func (f *faulty) ends(t *testing.T) {
 	}
 }
 
-// strike gives a new circle a life in which a fault comes at stage, and checks what is left of it. It returns
-// false where the fault did not come.
-func strike(t *testing.T, fault string, stage int, check func(f *faulty)) bool {
+// strike gives a new circle a life in which a fault comes at stage, from a moment on, and checks what is left
+// of it. It returns false where the fault did not come.
+func strike(t *testing.T, fault string, stage, from int, check func(f *faulty)) bool {
 	t.Helper()
 	f := newFaulty(t, filepath.Join(t.TempDir(), "hb"))
 	var e earnings
 	for before := range stage {
-		e.life(t, f, "")
+		e.life(t, f, "", 0)
 		if code := f.node.cmd.ProcessState.ExitCode(); code != 0 {
 			t.Fatalf("life %d without a fault: exit code %d\n%s", before, code, f.node.said.String())
 		}
 	}
-	e.life(t, f, fault)
+	e.life(t, f, fault, from)
 	hit := f.wasHit(t)
 	if hit {
 		check(f)
@@ -81,7 +94,7 @@ func strike(t *testing.T, fault string, stage int, check func(f *faulty)) bool {
 	f.checkLog(t)
 	f.end()
 	if t.Failed() {
-		t.Fatalf("after %s at stage %d of %s", fault, stage, f.dir)
+		t.Fatalf("after %s at stage %d from moment %d on", fault, stage, from)
 	}
 	return hit
 }
@@ -95,19 +108,24 @@ func sweep(t *testing.T, calls, then string, check func(f *faulty)) {
 			continue
 		}
 		if !*soak {
-			n := 1 + rand.IntN(3)
-			hit := strike(t, fmt.Sprintf(then, calls, n), stage, check)
-			t.Logf("%s %d in stage %d: %t", calls, n, stage, hit)
+			n, from := 1+rand.IntN(3), rand.IntN(2)*rand.IntN(moments)
+			hit := strike(t, fmt.Sprintf(then, calls, n), stage, from, check)
+			t.Logf("%s %d in stage %d from moment %d on: %t", calls, n, stage, from, hit)
 			continue
 		}
 		n, hits := 1, 0
 		for missed := 0; n < sweepTo && missed < 3; n++ {
 			missed++
-			if strike(t, fmt.Sprintf(then, calls, n), stage, check) {
+			if strike(t, fmt.Sprintf(then, calls, n), stage, 0, check) {
 				missed, hits = 0, hits+1
 			}
 		}
-		t.Logf("%s: %d times in stage %d, at up to the call %d of a thread", calls, hits, stage, n-4)
+		for from := range moments {
+			if strike(t, fmt.Sprintf(then, calls, 1), stage, from+1, check) {
+				hits++
+			}
+		}
+		t.Logf("%s: came %d times in stage %d, at up to the call %d of a thread", calls, hits, stage, n-4)
 	}
 }
 

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -26,7 +30,8 @@ type faulty struct {
 	dir, id  string
 	operator *api.Client
 	node     *process
-	trace    string // what strace has seen; empty: it does not look on
+	trace    string // what strace has seen that started the node; empty: none has
+	later    string // what one has seen that came later
 }
 
 // newFaulty makes the directory of a circle's first node; more is added to the call of init.
@@ -74,7 +79,7 @@ func letterAddr(t *testing.T) string {
 func (f *faulty) start(t *testing.T, fault string) {
 	t.Helper()
 	var by []string
-	f.trace = ""
+	f.trace, f.later = "", ""
 	if fault != "" {
 		calls, _, _ := strings.Cut(fault, ":")
 		f.trace = filepath.Join(t.TempDir(), "trace")
@@ -91,6 +96,33 @@ func (f *faulty) start(t *testing.T, fault string) {
 	if f.node, err = spawn(self, f.dir, by...); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// attach has strace bring about a fault in the running node from now on.
+func (f *faulty) attach(t *testing.T, fault string) {
+	t.Helper()
+	calls, _, _ := strings.Cut(fault, ":")
+	f.later = filepath.Join(t.TempDir(), "trace")
+	c := exec.Command("strace", "-f", "-o", f.later, "-e", "trace="+calls, "-e", "inject="+fault, "-p",
+		strconv.Itoa(f.node.cmd.Process.Pid))
+	says, err := c.StderrPipe()
+	if err == nil {
+		err = c.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewReader(says)
+	if line, err := lines.ReadString('\n'); err != nil || !strings.Contains(line, "attached") {
+		t.Fatalf("strace says %q: %v", line, err)
+	}
+	gone := make(chan struct{})
+	go func() {
+		io.Copy(io.Discard, lines) //nolint:errcheck // until it ends
+		c.Wait()                   //nolint:errcheck // it ends with the node
+		close(gone)
+	}()
+	t.Cleanup(func() { <-gone })
 }
 
 // comesUp waits until the node is ready, or has ended.
@@ -152,7 +184,7 @@ func (f *faulty) waitEnd(t *testing.T) {
 // wasHit tells whether the fault came about.
 func (f *faulty) wasHit(t *testing.T) bool {
 	t.Helper()
-	raw, err := os.ReadFile(f.trace)
+	raw, err := os.ReadFile(cmp.Or(f.trace, f.later))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -130,7 +130,11 @@ func serveCommand() *cobra.Command {
 			}
 			debug.FreeOSMemory() // starting reads the whole log; serving needs little of that memory again
 			err = systemd.attend(c.Context(), n)
-			return errors.Join(err, n.Stop(context.WithoutCancel(c.Context())))
+			err = errors.Join(err, n.Stop(context.WithoutCancel(c.Context())))
+			if node.StorageFailed(err) {
+				return stoppedError{err}
+			}
+			return err
 		},
 	}
 	c.Flags().StringVar(&dir, "data", os.Getenv("CARECIRCLE_DATA"), "the node's directory [CARECIRCLE_DATA]")

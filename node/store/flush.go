@@ -201,7 +201,7 @@ func (s *State) Close() error {
 		err = s.flush()
 	}
 	if closeErr := s.db.Close(); closeErr != nil {
-		return errors.Join(err, fmt.Errorf("close state: %w", closeErr))
+		return errors.Join(err, fmt.Errorf("close state: %w", known(closeErr)))
 	}
 	names, listErr := listTables(s.cfg.Dir)
 	return errors.Join(err, listErr, s.noteTables(names))

@@ -100,8 +100,8 @@ func readIdentity(dir string) (string, error) {
 	}
 	id, ok := strings.CutPrefix(strings.TrimSpace(string(raw)), identityPrefix)
 	if !ok || len(id) != 2*identityBytes {
-		return "", fmt.Errorf("%w: %s is not an id: it was changed; its twins in the directories of log, state"+
-			" and snapshots tell what it was", ErrApart, path)
+		return "", fmt.Errorf("%w: %s is not an id: it was changed; its twins in the directories of log,"+
+			" state and snapshots tell what it was", ErrApart, path)
 	}
 	return id, nil
 }

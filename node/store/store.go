@@ -218,13 +218,21 @@ func openError(dir string, err error) error {
 	case strings.Contains(text, "no space left"):
 		err = fmt.Errorf("%w: %w", ErrFull, err)
 		advice = "the disk is full: free some space and start again, nothing is lost"
-	case errors.Is(err, syscall.EIO), strings.Contains(text, syscall.EIO.Error()):
-		err = fmt.Errorf("%w (%w)", err, syscall.EIO)
+	case errors.Is(known(err), syscall.EIO):
+		err = known(err)
 		advice = "the disk cannot be read or written: look after it, then restore this node"
 	default:
 		return fmt.Errorf("open store %s: %w, or not this store's: %s: %w", dir, ErrDamaged, healAdvice, err)
 	}
 	return fmt.Errorf("open store %s: %s: %w", dir, advice, err)
+}
+
+// known lets an error of the disk that Badger has put into words be known for one.
+func known(err error) error {
+	if !errors.Is(err, syscall.EIO) && strings.Contains(err.Error(), syscall.EIO.Error()) {
+		return fmt.Errorf("%w (%w)", err, syscall.EIO)
+	}
+	return err
 }
 
 // badgerLog passes Badger's warnings and errors on, and leaves out its chatter.
