@@ -51,7 +51,7 @@ type Config struct {
 	Replica *ReplicaConfig `json:"replica,omitempty"`
 	// MasterKeyFile holds the master key where the node's keys are sealed with one; empty: given at start.
 	MasterKeyFile string `json:"masterKeyFile,omitempty"`
-	// Metrics is an address of its own for /metrics, /healthz and /readyz, such as 127.0.0.1:7201: whoever
+	// Metrics is an address of its own for /metrics, /healthz and /readyz, such as 127.0.0.1:7301: whoever
 	// reaches it may read them. Empty: there is none, and /metrics is for the operator's token alone.
 	Metrics string `json:"metrics,omitempty"`
 }
@@ -75,7 +75,7 @@ func (c Config) Check() error {
 		}
 	}
 	if _, _, err := net.SplitHostPort(c.Metrics); c.Metrics != "" && err != nil {
-		return fmt.Errorf("config: metrics %q is not an address with a port, such as 127.0.0.1:7201: %w",
+		return fmt.Errorf("config: metrics %q is not an address with a port, such as 127.0.0.1:7301: %w",
 			c.Metrics, err)
 	}
 	if c.Backup != nil {

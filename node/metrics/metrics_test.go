@@ -153,7 +153,8 @@ func TestValues(t *testing.T) {
 	got := gather(t, busy())
 	for name, want := range map[string]float64{
 		"carecircle_ready": 1, "carecircle_start_seconds": 1, "carecircle_replica_lag_entries": 2,
-		"carecircle_replica_term": 2, "carecircle_replicas_voting": 3, "carecircle_replicas_voting_alive": 2, "carecircle_snapshot_timestamp_seconds": 1.5,
+		"carecircle_replica_term": 2, "carecircle_replicas_voting": 3,
+		"carecircle_replicas_voting_alive": 2, "carecircle_snapshot_timestamp_seconds": 1.5,
 		"carecircle_link_waiting_letters": 3, "carecircle_link_oldest_letter_age_seconds": 60,
 		"carecircle_link_connected": 0, "carecircle_disk_free_bytes": 1 << 30,
 	} {
