@@ -137,7 +137,7 @@ func TestCompose(t *testing.T) {
 // TestGuideCommands has the program read every call of it that the guide shows: no flag or word is made up.
 func TestGuideCommands(t *testing.T) {
 	text := strings.ReplaceAll(readDeploy(t, "README.md"), "\\\n", " ")
-	form := regexp.MustCompile(`(?:^|[ (])(?:carecircle|exec \S+ /carecircle|run --rm hebden(?:-two|-three)?) ` +
+	form := regexp.MustCompile(`(?:^|[ (])(?:carecircle|exec \S+ /carecircle|run --rm [a-z-]+) ` +
 		`((?:init|join|serve|replica|status|restore|backup|link|do) .*)$`)
 	read := 0
 	for line := range strings.Lines(text) {

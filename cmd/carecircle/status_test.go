@@ -30,8 +30,8 @@ func unready() node.Status {
 				Rules: 1,
 			},
 			{
-				ID: "two", Status: "voting", Applied: 1234000, LagEntries: 567, State: "Leader", Version: "v2",
-				Rules: 2,
+				ID: "two", Status: "voting", Applied: 1234000, LagEntries: 567, State: "Leader",
+				Version: "v2", Rules: 2,
 			},
 			{ID: "r3", Status: "joining"},
 		},
