@@ -118,14 +118,14 @@ func (m *company) admits(peer string) bool {
 	all := *m.known.Load()
 	return len(all) == 0 || m.asks.Load() || slices.ContainsFunc(all, func(p replicas.Replica) bool {
 		id, err := p2p.PeerID(p.Host)
-		return err == nil && p.Status != replicas.Removed && id == peer
+		return err == nil && m.heeds(p) && id == peer
 	})
 }
 
 // replicaHost is a libp2p host for the streams of replicas alone; letters have their own.
-func replicaHost(key ed25519.PrivateKey, listen []string, allow func(string) bool, log *slog.Logger) (*p2p.Host,
-	error,
-) {
+func replicaHost(
+	key ed25519.PrivateKey, listen []string, allow func(peer string) bool, log *slog.Logger,
+) (*p2p.Host, error) {
 	return p2p.New(p2p.Config{
 		Key: key, Listen: listen, Allow: allow, Log: log,
 		Handle: func(context.Context, string, []byte) ([]byte, error) {
@@ -155,8 +155,8 @@ func (c ReplicaConfig) fits(addrs []string) error {
 			theirs = overLibp2p
 		}
 		if theirs != orElse(c.Transport, overTCP) {
-			return fmt.Errorf("this circle's replicas speak with each other over %s: join with --transport %s",
-				theirs, theirs)
+			return fmt.Errorf("this circle's replicas speak with each other over %s:"+
+				" join with --transport %s", theirs, theirs)
 		}
 	}
 	return nil

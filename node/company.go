@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +29,7 @@ import (
 const (
 	companyEvery = 250 * time.Millisecond // how often the list of replicas is looked at
 	caughtUp     = 64                     // log entries behind the leader at which a newcomer counts
+	farewell     = 5 * time.Second        // how long a removed replica is heard, so that it hears of it too
 	companyFile  = "replicas.json"        // where the others were last reached, for a damaged replica
 )
 
@@ -40,8 +42,11 @@ type company struct {
 	host   *p2p.Host      // carries the streams; nil: TCP does
 	gossip *gossip.Gossip // nil: there is none
 	asks   atomic.Bool    // somebody is invited and may ask to join
-	known  atomic.Pointer[[]replicas.Replica]
-	heard  atomic.Pointer[[]Standing] // where each stood when it was last asked
+
+	leaving   sync.Map  // when this replica learned that another was removed, by id
+	recheckAt time.Time // for run alone: when their farewell is over; zero: nobody leaves
+	known     atomic.Pointer[[]replicas.Replica]
+	heard     atomic.Pointer[[]Standing] // where each stood when it was last asked
 }
 
 // openCompany begins to listen for the other replicas; what they ask is answered once serve is called.
@@ -120,8 +125,38 @@ func (m *company) close() error {
 func (m *company) allowed(id string, host ed25519.PublicKey) bool {
 	all := *m.known.Load()
 	return len(all) == 0 || slices.ContainsFunc(all, func(p replicas.Replica) bool {
-		return p.ID == id && p.Status != replicas.Removed && host.Equal(ed25519.PublicKey(p.Host))
+		return p.ID == id && m.heeds(p) && host.Equal(ed25519.PublicKey(p.Host))
 	})
+}
+
+// heeds says whether a replica may speak with this one: it may, and for a moment yet after its removal. A
+// leader that fell silent at once would leave it waiting for ever.
+func (m *company) heeds(p replicas.Replica) bool {
+	if p.Status != replicas.Removed {
+		return true
+	}
+	since, leaves := m.leaving.Load(p.ID)
+	return leaves && time.Since(since.(time.Time)) < farewell
+}
+
+// recheck cuts off who may not speak with this replica any more.
+func (m *company) recheck() {
+	m.mesh.Recheck()
+	if m.gossip != nil {
+		m.gossip.Recheck()
+	}
+}
+
+// part notes who was removed since the list was last looked at.
+func (m *company) part(all []replicas.Replica) {
+	for _, was := range m.others() {
+		for _, p := range all {
+			if p.ID == was.ID && p.Status == replicas.Removed {
+				m.leaving.Store(p.ID, time.Now())
+				m.recheckAt = time.Now().Add(farewell)
+			}
+		}
+	}
 }
 
 func (m *company) resolve(id string) []string {
@@ -197,14 +232,16 @@ func (m *company) look() error {
 		m.asks.Store(replicas.Inviting(r, time.Now().UnixMilli()))
 		return nil
 	})
+	if !m.recheckAt.IsZero() && time.Now().After(m.recheckAt) {
+		m.recheckAt = time.Time{}
+		m.recheck()
+	}
 	if err != nil || len(all) == 0 || reflect.DeepEqual(all, *m.known.Load()) {
 		return err
 	}
+	m.part(all)
 	m.known.Store(&all)
-	m.mesh.Recheck()
-	if m.gossip != nil {
-		m.gossip.Recheck()
-	}
+	m.recheck()
 	for _, p := range all {
 		if p.ID == m.id && p.Status == replicas.Removed {
 			err := fmt.Errorf("this replica, %q, was removed from its circle by an operator: it may be"+

@@ -52,7 +52,7 @@ type Config struct {
 	Replica *ReplicaConfig `json:"replica,omitempty"`
 	// MasterKeyFile holds the master key where the node's keys are sealed with one; empty: given at start.
 	MasterKeyFile string `json:"masterKeyFile,omitempty"`
-	// Metrics is an address of its own for /metrics, /healthz and /readyz, such as 127.0.0.1:7201: whoever
+	// Metrics is an address of its own for /metrics, /healthz and /readyz, such as 127.0.0.1:7301: whoever
 	// reaches it may read them. Empty: there is none, and /metrics is for the operator's token alone.
 	Metrics string `json:"metrics,omitempty"`
 	// Scrub is the time of day, local, at which the circle's replicas are compared and their disks read;
@@ -79,7 +79,7 @@ func (c Config) Check() error {
 		}
 	}
 	if _, _, err := net.SplitHostPort(c.Metrics); c.Metrics != "" && err != nil {
-		return fmt.Errorf("config: metrics %q is not an address with a port, such as 127.0.0.1:7201: %w",
+		return fmt.Errorf("config: metrics %q is not an address with a port, such as 127.0.0.1:7301: %w",
 			c.Metrics, err)
 	}
 	if _, err := time.Parse("15:04", orElse(c.Scrub, scrubAt)); err != nil {

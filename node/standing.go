@@ -135,13 +135,13 @@ func (n *Node) mayActivate(ctx context.Context, version uint32) *machine.Error {
 	for _, s := range n.Replicas(ctx) {
 		switch {
 		case !s.Alive:
-			return machine.Refuse("replica_away", "The replica %q does not answer, so nobody knows whether its"+
-				" program has rules version %d. Start it, or remove it: carecircle replica remove %s.", s.ID,
-				version, s.ID)
+			return machine.Refuse("replica_away", "The replica %q does not answer, so nobody knows whether"+
+				" its program has rules version %d. Start it, or remove it: carecircle replica remove %s.",
+				s.ID, version, s.ID)
 		case s.Rules < version:
-			return machine.Refuse("rules_behind", "The replica %q runs carecircle %s, which knows rules up to"+
-				" version %d. Install there what the others run, then switch to version %d.", s.ID, s.Version,
-				s.Rules, version)
+			return machine.Refuse("rules_behind", "The replica %q runs carecircle %s, which knows rules up"+
+				" to version %d. Install there what the others run, then switch to version %d.",
+				s.ID, s.Version, s.Rules, version)
 		}
 	}
 	return nil

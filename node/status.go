@@ -7,28 +7,32 @@ import (
 	"time"
 
 	"github.com/carecircle/carecircle/circle/machine"
+	"github.com/carecircle/carecircle/node/backup"
 )
 
 // Status is how the node does, as carecircle status and /api/v1/status show it. Whoever asks learns nothing
 // about people.
 type Status struct {
-	Circle      string        `json:"circle"`
-	Name        string        `json:"name"`
-	Version     string        `json:"version"`
-	Ready       bool          `json:"ready"`
-	Checks      []Check       `json:"checks"`
-	Replica     ReplicaStatus `json:"replica"`
-	Replicas    []Standing    `json:"replicas"` // all of the circle's, a moment ago; none: this is the only one
-	Links       []Link        `json:"links"`
-	Scrub       *Scrub        `json:"scrub,omitempty"` // the newest
-	UpSeconds   int64         `json:"upSeconds"`
-	ReadyMillis int64         `json:"readyMillis"` // from start to ready
-	MemoryBytes int64         `json:"memoryBytes"` // resident
-	DiskFree    uint64        `json:"diskFreeBytes"`
-	DiskSize    uint64        `json:"diskSizeBytes"`
-	DiskMargin  uint64        `json:"diskMarginBytes"`  // with less free than this nothing is written
-	DiskBallast uint64        `json:"diskBallastBytes"` // what carecircle space release frees
-	DiskLow     bool          `json:"diskLow"`          // nothing is written
+	Circle   string        `json:"circle"`
+	Name     string        `json:"name"`
+	Version  string        `json:"version"`
+	Ready    bool          `json:"ready"`
+	Checks   []Check       `json:"checks"`
+	Replica  ReplicaStatus `json:"replica"`
+	Replicas []Standing    `json:"replicas"` // all of the circle's, a moment ago; none: it has one
+	Links    []Link        `json:"links"`
+	// Backup is how backups and drills do; absent: the config asks for none, or nobody has looked.
+	Backup      *backup.Status `json:"backup,omitempty"`
+	KeysSealed  bool           `json:"keysSealed"`      // under a master key or a passphrase
+	Scrub       *Scrub         `json:"scrub,omitempty"` // the newest
+	UpSeconds   int64          `json:"upSeconds"`
+	ReadyMillis int64          `json:"readyMillis"` // from start to ready
+	MemoryBytes int64          `json:"memoryBytes"` // resident
+	DiskFree    uint64         `json:"diskFreeBytes"`
+	DiskSize    uint64         `json:"diskSizeBytes"`
+	DiskMargin  uint64         `json:"diskMarginBytes"`  // with less free than this nothing is written
+	DiskBallast uint64         `json:"diskBallastBytes"` // what carecircle space release frees
+	DiskLow     bool           `json:"diskLow"`          // nothing is written
 }
 
 // ReplicaStatus is where this replica stands. Indices are those of the log.
@@ -63,7 +67,8 @@ func (n *Node) Status() Status {
 			LagEntries: s.Commit - min(s.Applied, s.Commit), Position: s.Position,
 			SnapshotIndex: s.SnapshotIndex, Rules: s.Rules, NewestRules: machine.NewestRules,
 		},
-		Replicas: append([]Standing{}, n.heardOf()...),
+		KeysSealed: n.files.Sealed(),
+		Replicas:   append([]Standing{}, n.heardOf()...),
 	}
 	if !s.SnapshotAt.IsZero() {
 		out.Replica.SnapshotAt = s.SnapshotAt.UnixMilli()

@@ -114,7 +114,8 @@ func TestNotInForceIsNotLogged(t *testing.T) {
 	for range 2 {
 		want := machine.ReadMeta(b.kv).RulesVersion == 0
 		err := b.m.InForce(b.kv, "toy.later")
-		if !b.m.NeedsVersion("toy.later") || want != (err != nil && machine.AsError(err).Code == "not_in_force") {
+		refused := err != nil && machine.AsError(err).Code == "not_in_force"
+		if !b.m.NeedsVersion("toy.later") || want != refused {
 			t.Errorf("version %d: %v", machine.ReadMeta(b.kv).RulesVersion, err)
 		}
 		for _, kind := range []string{"toy.greet", "toy.set"} {

@@ -85,14 +85,16 @@ func TestCompose(t *testing.T) {
 			CapDrop  []string `yaml:"cap_drop"`
 			Ports    []string
 			Volumes  []string
-			Networks []string
+			Networks map[string]struct {
+				Address string `yaml:"ipv4_address"`
+			}
 		}
 		Volumes, Networks map[string]any
 	}
 	if err := yaml.Unmarshal([]byte(readDeploy(t, "compose.yaml")), &file); err != nil {
 		t.Fatal(err)
 	}
-	var used []string
+	var used, replicas []string
 	for name, s := range file.Services {
 		if s.Image != "carecircle" || !slices.Equal(s.Command, []string{"serve"}) || !s.ReadOnly ||
 			!slices.Equal(s.CapDrop, []string{"ALL"}) {
@@ -108,8 +110,63 @@ func TestCompose(t *testing.T) {
 		if _, ok := file.Volumes[volume]; !ok || at != "/data" || volume != name {
 			t.Errorf("service %s keeps its data in %v", name, s.Volumes)
 		}
+		for n := range s.Networks {
+			if _, ok := file.Networks[n]; !ok {
+				t.Errorf("service %s is on a network %s that is not there", name, n)
+			}
+		}
+		if at := s.Networks["replicas"].Address; at != "" {
+			replicas = append(replicas, at)
+		}
 	}
-	if len(file.Services) != 5 || len(file.Volumes) != 5 || len(file.Networks) != 1 {
+	if len(file.Services) != 5 || len(file.Volumes) != 5 || len(file.Networks) != 2 {
 		t.Errorf("there are %d services, %d volumes", len(file.Services), len(file.Volumes))
+	}
+	slices.Sort(replicas)
+	if replicas = slices.Compact(replicas); len(replicas) != 3 {
+		t.Errorf("the replicas are at %v, want three addresses", replicas)
+	}
+	guide := readDeploy(t, "README.md")
+	for _, at := range replicas {
+		if !strings.Contains(guide, "--listen "+at+":7201") {
+			t.Errorf("README.md makes no replica at %s", at)
+		}
+	}
+}
+
+// TestGuideCommands has the program read every call of it that the guide shows: no flag or word is made up.
+func TestGuideCommands(t *testing.T) {
+	text := strings.ReplaceAll(readDeploy(t, "README.md"), "\\\n", " ")
+	form := regexp.MustCompile(`(?:^|[ (])(?:carecircle|exec \S+ /carecircle|run --rm [a-z-]+) ` +
+		`((?:init|join|serve|replica|status|restore|backup|link|do) .*)$`)
+	read := 0
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "sudo ") && !strings.HasPrefix(line, "podman ") &&
+			!strings.HasPrefix(line, "carecircle ") && !strings.HasPrefix(line, "INVITATION=") {
+			continue
+		}
+		line, _, _ = strings.Cut(strings.TrimSpace(line), "  #")
+		call := form.FindStringSubmatch(strings.TrimSuffix(line, ")"))
+		if call == nil {
+			continue
+		}
+		read++
+		var words []string
+		for _, w := range regexp.MustCompile(`"[^"]*"|'[^']*'|\S+`).FindAllString(call[1], -1) {
+			words = append(words, strings.Trim(w, `"'`))
+		}
+		command, rest, err := newRoot().Find(words)
+		if err == nil {
+			err = command.ParseFlags(rest)
+		}
+		if err == nil && command.Args != nil {
+			err = command.Args(command, command.Flags().Args())
+		}
+		if err != nil || !command.Runnable() {
+			t.Errorf("the guide calls %q: %v", call[1], err)
+		}
+	}
+	if read < 10 {
+		t.Errorf("only %d calls found in the guide", read)
 	}
 }

@@ -34,6 +34,7 @@ const about = `carecircle runs a circle of people who give and get support: its 
 (one coin is one hour freely given), and its exchange with other circles.
 
 A circle of your own:   carecircle init --data DIR ... ; carecircle serve --data DIR
+Kept by three machines: carecircle help replica
 An example to look at:  carecircle demo
 
 Exit codes: 0 done; 1 could not be done; 2 wrong words in the call; 3 the node had to stop;

@@ -21,7 +21,12 @@ lie or be switched off, and the circle goes on; with five, any two.
 
   on the first machine:   carecircle replica invite --data DIR
   on each further one:    carecircle join INVITATION --data DIR --listen IP:PORT --gossip IP:PORT
-                          carecircle serve --data DIR`,
+                          carecircle serve --data DIR
+  how they do:            carecircle replica list --data DIR
+  one is lost for good:   carecircle replica remove ID --data DIR
+
+The first machine needs --listen and --gossip too, at "init". Any of them takes any command and reads what
+the others answered. To replace the program, stop, install and start one after the other.`,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(replicaInvite(), replicaList(), replicaRemove())
@@ -135,6 +140,8 @@ func joinCommand() *cobra.Command {
 	f.StringVar(&dir, "data", os.Getenv("CARECIRCLE_DATA"), "the directory, empty or new [CARECIRCLE_DATA]")
 	f.StringVar(&cfg.HTTP, "http", "127.0.0.1:7001", "address for pages and API")
 	f.StringVar(&cfg.Origin, "origin", "", "how people reach the pages; empty: http://localhost and the port")
+	f.StringVar(&cfg.Metrics, "metrics", "", "an address of its own for /metrics, /healthz and /readyz;"+
+		" empty: none")
 	f.StringSliceVar(&cfg.Letters, "letters", []string{"/ip4/127.0.0.1/tcp/7101"},
 		"addresses for letters from other circles")
 	replicaFlags(c, cfg.Replica)

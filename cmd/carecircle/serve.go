@@ -60,7 +60,7 @@ func initCommand() *cobra.Command {
 	f.StringVar(&cfg.Founder, "founder", "", "name of the first person, who invites the others")
 	f.StringVar(&cfg.HTTP, "http", "127.0.0.1:7001", "address for pages and API")
 	f.StringVar(&cfg.Metrics, "metrics", "", "an address of its own for /metrics, /healthz and /readyz,"+
-		" open to whoever reaches it, such as 127.0.0.1:7201; empty: none")
+		" open to whoever reaches it, such as 127.0.0.1:7301; empty: none")
 	f.StringVar(&cfg.Origin, "origin", "", "how people reach the pages; empty: http://localhost and the port")
 	f.StringSliceVar(&cfg.Letters, "letters", []string{"/ip4/127.0.0.1/tcp/7101"},
 		"addresses for letters from other circles")

@@ -79,9 +79,34 @@ func showStatus(w io.Writer, output string, raw json.RawMessage, s node.Status, 
 	return writeTable(w, rows)
 }
 
+func backupRow(s node.Status, now time.Time) string {
+	switch {
+	case s.Backup == nil:
+		return "none are made: say for whom in config.json"
+	case s.Backup.Failed != "":
+		return "the newest attempt failed: " + s.Backup.Failed
+	case s.Backup.LastBackup == nil:
+		return "none yet"
+	}
+	made, err := time.Parse(time.RFC3339, s.Backup.LastBackup.MadeAt)
+	if err != nil {
+		return "unreadable"
+	}
+	return span(now.Sub(made)) + " ago"
+}
+
+func keysRow(s node.Status) string {
+	if s.KeysSealed {
+		return "sealed"
+	}
+	return "in plain: carecircle keys seal"
+}
+
 // standingRows says where each of a circle's replicas stands.
 func standingRows(all []node.Standing) [][]string {
-	rows := [][]string{{"REPLICA", "STATUS", "ANSWERS", "STATE", "APPLIED", "BEHIND", "RULES UP TO", "VERSION"}}
+	rows := [][]string{
+		{"REPLICA", "STATUS", "ANSWERS", "STATE", "APPLIED", "BEHIND", "RULES UP TO", "VERSION"},
+	}
 	for _, r := range all {
 		answers, applied, behind, rules := "no", "unknown", "unknown", "unknown"
 		if r.Alive {
@@ -136,6 +161,8 @@ func statusRows(s node.Status, now time.Time) [][]string {
 		{"rules", fmt.Sprintf("version %d in force, this program knows up to %d", r.Rules, r.NewestRules)},
 		{"snapshot", snapshot},
 		{"scrub", scrubRow(s.Scrub, now)},
+		{"backup", backupRow(s, now)},
+		{"keys", keysRow(s)},
 		{"links", fmt.Sprintf("%d of %d connected", connected, len(s.Links))},
 		{"memory", bytesOf(uint64(s.MemoryBytes))},
 		{"disk", diskOf(s)},

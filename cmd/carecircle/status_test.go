@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/carecircle/carecircle/node"
+	"github.com/carecircle/carecircle/node/backup"
 )
 
 // unready is the status of a follower that has lost its leader.
@@ -20,16 +21,23 @@ func unready() node.Status {
 		},
 		Replica: node.ReplicaStatus{
 			ID: "two", State: "Follower", Term: 3, Commit: 1234567, Applied: 1234560, LagEntries: 7,
-			Position: 999, Rules: 1, NewestRules: 2, SnapshotIndex: 1000, SnapshotAt: time.Now().Add(-26 * time.Hour).UnixMilli(),
+			Position: 999, Rules: 1, NewestRules: 2, SnapshotIndex: 1000,
+			SnapshotAt: time.Now().Add(-26 * time.Hour).UnixMilli(),
 		},
 		Replicas: []node.Standing{
 			{
 				ID: "one", Status: "voting", Alive: true, State: "Follower", Applied: 1234567, Version: "v1",
 				Rules: 1,
 			},
-			{ID: "two", Status: "voting", Applied: 1234000, LagEntries: 567, State: "Leader", Version: "v2", Rules: 2},
+			{
+				ID: "two", Status: "voting", Applied: 1234000, LagEntries: 567, State: "Leader",
+				Version: "v2", Rules: 2,
+			},
 			{ID: "r3", Status: "joining"},
 		},
+		Backup: &backup.Status{LastBackup: &backup.Entry{
+			MadeAt: time.Now().Add(-125 * time.Minute).UTC().Format(time.RFC3339),
+		}},
 		Links: []node.Link{
 			{Circle: "cother", Connected: true, Held: 4, Tail: 4},
 			{Circle: "cthird", Held: 1, Tail: 4, LastError: "no answer"},
@@ -57,6 +65,8 @@ journal   999 commands
 rules     version 1 in force, this program knows up to 2
 snapshot  entry 1,000, 1 d 2 h ago
 scrub     none yet
+backup    2 h 5 min ago
+keys      in plain: carecircle keys seal
 links     1 of 2 connected
 memory    54 MB
 disk      12 GB free of 250 GB, 134 MB must stay free, 67 MB in the ballast

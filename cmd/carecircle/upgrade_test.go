@@ -65,8 +65,8 @@ func buildNext(t *testing.T) string {
 	if err := os.WriteFile(list, raw, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	build := exec.Command("go", "build", "-buildvcs=false", "-overlay", list, "-ldflags", "-X main.version=next",
-		"-o", program, ".")
+	build := exec.Command("go", "build", "-buildvcs=false", "-overlay", list,
+		"-ldflags", "-X main.version=next", "-o", program, ".")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the next program: %v\n%s", err, out)
 	}
@@ -119,8 +119,9 @@ func newUpgraded(t *testing.T, people int) *upgraded {
 			"--listen", "127.0.0.1:" + at[2], "--gossip", "127.0.0.1:" + at[3],
 		}
 		if i == 0 {
-			args = append(args, "--name", "North", "--place", "North", "--aim", "To test", "--founder", "Farida")
-			call(t, append([]string{"init"}, args...)...)
+			call(t, append([]string{
+				"init", "--name", "North", "--place", "North", "--aim", "To test", "--founder", "Farida",
+			}, args...)...)
 		} else {
 			invitation := strings.TrimSpace(call(t, "replica", "invite", "--data", u.dirs[0]))
 			call(t, append([]string{"join", invitation}, args...)...)
@@ -185,7 +186,7 @@ func (u *upgraded) replace(i int, program string) {
 	u.gap.Store(0)
 	u.stop(i)
 	u.start(i, program)
-	u.t.Logf("%s (it led: %v) is back under the program %q; meanwhile the longest time without an answer was %v",
+	u.t.Logf("%s (it led: %v) is back under the program %q; the longest time without an answer was %v",
 		u.ids[i], status.Replica.State == "Leader", u.status(i).Version, time.Duration(u.gap.Load()))
 }
 

@@ -86,8 +86,8 @@ var replicas = []metric{
 		panel: panel{row: rowReplica, title: "Replicas that count and answer"},
 		alerts: []alert{{
 			"CarecircleNoReplicaToSpare", `carecircle_replicas_voting > 2 and ` +
-				`carecircle_replicas_voting_alive < floor(carecircle_replicas_voting / 2) + 2`, "2m", critical,
-			"If the circle loses one more replica, it stops taking commands",
+				`carecircle_replicas_voting_alive < floor(carecircle_replicas_voting / 2) + 2`,
+			"2m", critical, "If the circle loses one more replica, it stops taking commands",
 		}},
 	},
 	{
