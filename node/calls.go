@@ -23,6 +23,7 @@ const (
 	callStanding = "standing" // standing as JSON
 	callKeep     = "keep"     // a vault key as JSON, kept on disk once it is answered
 	callKey      = "key"      // version and mark of a vault key; the key
+	callCopies   = "copies"   // the backups on a machine as JSON
 	callRenew    = "renew"    // a replica whose disks were lost asks to begin anew; its life
 
 	callLimit     = 2 * time.Second
@@ -70,6 +71,9 @@ func (m *company) serve() {
 			return nil, errors.New("that key is not here")
 		}
 		return json.Marshal(keyOf(e))
+	})
+	m.mesh.Handle(callCopies, func(context.Context, string, []byte) ([]byte, error) {
+		return json.Marshal(m.node.ownCopies())
 	})
 	m.mesh.Handle(callRenew, m.renewed)
 }

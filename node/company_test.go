@@ -17,6 +17,7 @@ import (
 	"github.com/carecircle/carecircle/circle/replicas"
 	"github.com/carecircle/carecircle/node"
 	"github.com/carecircle/carecircle/node/api"
+	"github.com/carecircle/carecircle/node/backup"
 )
 
 // freeAddr returns a loopback address that nobody listens on.
@@ -44,12 +45,19 @@ type company struct {
 	dirs  []string
 	fatal []chan error
 	drawn byte
+	keeps *backup.Config // of every one of them
 }
 
 func newCompany(t *testing.T, size int) *company {
 	t.Helper()
-	c := &company{t: t}
+	return newCompanyKeeping(t, size, nil)
+}
+
+func newCompanyKeeping(t *testing.T, size int, keeps *backup.Config) *company {
+	t.Helper()
+	c := &company{t: t, keeps: keeps}
 	cfg := replicaConfig(t)
+	cfg.Backup = keeps
 	cfg.Name, cfg.Place, cfg.Aim, cfg.Founder = "Hebden Bridge", "Hebden Bridge", "care", "Farida"
 	dir := filepath.Join(t.TempDir(), "one")
 	if err := node.Init(dir, cfg); err != nil {
@@ -59,12 +67,14 @@ func newCompany(t *testing.T, size int) *company {
 	for i := 1; i < size; i++ {
 		c.join(fmt.Sprint("r", i+1))
 	}
-	t.Cleanup(func() {
-		for i := range c.nodes {
-			c.stop(i)
-		}
-	})
+	t.Cleanup(c.stopAll)
 	return c
+}
+
+func (c *company) stopAll() {
+	for i := range c.nodes {
+		c.stop(i)
+	}
 }
 
 func (c *company) add(dir string) {
@@ -82,8 +92,9 @@ func (c *company) join(id string) {
 		c.t.Fatal(err)
 	}
 	dir := filepath.Join(c.t.TempDir(), id)
-	cfg, err := node.Join(c.t.Context(), dir, invitation, replicaConfig(c.t))
-	if err != nil {
+	cfg := replicaConfig(c.t)
+	cfg.Backup = c.keeps
+	if cfg, err = node.Join(c.t.Context(), dir, invitation, cfg); err != nil {
 		c.t.Fatal(err)
 	}
 	if cfg.Replica.ID != id || cfg.Name != "Hebden Bridge" {

@@ -3,6 +3,7 @@ package node_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,6 +18,7 @@ import (
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/node"
+	"github.com/carecircle/carecircle/node/backup"
 	"github.com/carecircle/carecircle/node/vault"
 )
 
@@ -247,14 +249,13 @@ func TestEraseResumes(t *testing.T) {
 	h := c.grab()
 	c.stop()
 	rest := &others{down: true, held: []vault.Entry{h.vaultKey}}
-	made := time.Now().Add(-time.Hour).UnixMilli()
 	node.SetOthers(&c.options, rest)
-	c.options.Copies = func() []member.Copy {
-		return []member.Copy{{Name: "last night", Made: made, Expires: 9}}
-	}
+	c.keepBackups()
 	c.start()
+	last := backUp(t, c.n, filepath.Join(c.dir, backup.DefaultDir, "last"+backup.Suffix))
 	done := c.must(c.zoe, "member.erase", member.Erase{Person: c.zoe}).Result.(member.Erased)
-	if len(done.Copies) != 1 || done.Copies[0].Name != "last night" {
+	if len(done.Copies) != 1 || done.Copies[0].Name != "last"+backup.Suffix ||
+		done.Copies[0].Made != last.MadeAt || done.Copies[0].Expires != last.ExpiresAt {
 		t.Errorf("the backups that hold them: %+v", done.Copies)
 	}
 	if c.vaultVersion() != 1 {
@@ -296,6 +297,23 @@ func TestEraseResumes(t *testing.T) {
 	}
 	c.forgotten()
 	c.stop()
+}
+
+// keepBackups has the stopped node make backups when it is asked, and returns who opens them.
+func (c *canary) keepBackups() backup.Identity {
+	c.t.Helper()
+	cfg, err := node.ReadConfig(c.dir)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var own backup.Identity
+	cfg.Backup, own, _ = sealedTo(c.t)
+	raw, err := json.Marshal(cfg)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	write(c.t, c.dir, "config.json", string(raw))
+	return own
 }
 
 func (c *canary) erasure(done bool) {
