@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -46,6 +47,7 @@ type company struct {
 	fatal []chan error
 	drawn byte
 	keeps *backup.Config // of every one of them
+	log   logged         // of all of them
 }
 
 func newCompany(t *testing.T, size int) *company {
@@ -134,7 +136,8 @@ func (c *company) until(what string, ok func() bool) {
 func (c *company) start(i int) {
 	c.t.Helper()
 	fatal := make(chan error, 16)
-	n, err := node.Open(c.t.Context(), c.dirs[i], node.Options{Fatal: func(err error) {
+	log := slog.New(slog.NewTextHandler(&c.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	n, err := node.Open(c.t.Context(), c.dirs[i], node.Options{Log: log, Fatal: func(err error) {
 		select {
 		case fatal <- err:
 		default:

@@ -16,3 +16,9 @@ func (n *Node) TendVault(ctx context.Context) error { return n.sealer.tendOnce(c
 func (n *Node) SealCommand(ctx context.Context, c machine.Command) (machine.Command, error) {
 	return n.sealer.seal(ctx, c)
 }
+
+// TakeSnapshot has the replica take a snapshot now.
+func (n *Node) TakeSnapshot() error { return n.replica.Snapshot() }
+
+// SnapshotKey returns the key of the circle's snapshots.
+func (k Keys) SnapshotKey() []byte { return k.snapshot() }
