@@ -43,7 +43,33 @@ func (n *Node) sample() metrics.Sample {
 		Snapshot: metrics.Snapshot{
 			Index: s.SnapshotIndex, At: s.SnapshotAt, Bytes: newestSize(filepath.Join(n.Dir, snapshotDir)),
 		},
+		Backup: n.backupSample(),
 	}
+}
+
+func (n *Node) backupSample() *metrics.Backup {
+	s := n.BackupStatus()
+	if s == nil {
+		return nil
+	}
+	out := metrics.Backup{Every: time.Duration(n.Config.Backup.EveryHours) * time.Hour, Failed: s.Failed != ""}
+	if s.LastBackup != nil {
+		out.At = timeOf(s.LastBackup.MadeAt)
+	}
+	if s.LastDrill != nil {
+		out.Drill = timeOf(s.LastDrill.At)
+		out.Failed = out.Failed || !s.LastDrill.Passed
+	}
+	return &out
+}
+
+// timeOf reads a time as package backup writes it; zero where it is none.
+func timeOf(text string) time.Time {
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}
+	}
+	return at
 }
 
 func (n *Node) linkSamples(now time.Time) []metrics.Link {

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/carecircle/carecircle/node/backup"
 )
 
 // Status is how the node does, as carecircle status and /api/v1/status show it. Whoever asks learns nothing
@@ -22,6 +24,8 @@ type Status struct {
 	MemoryBytes int64         `json:"memoryBytes"` // resident
 	DiskFree    uint64        `json:"diskFreeBytes"`
 	DiskSize    uint64        `json:"diskSizeBytes"`
+	// Backup is about this machine's own backups; absent where its config asks for none.
+	Backup *backup.Status `json:"backup,omitempty"`
 }
 
 // ReplicaStatus is where this replica stands. Indices are those of the log.
@@ -47,7 +51,7 @@ func (n *Node) Status() Status {
 		Circle: string(n.Keys.CircleID()), Name: n.Config.Name, Version: n.options.Version,
 		Checks: n.checks(s), Links: n.Links(), UpSeconds: int64(time.Since(n.started).Seconds()),
 		ReadyMillis: n.readyAfter().Milliseconds(), MemoryBytes: residentBytes(),
-		DiskFree: free, DiskSize: size,
+		DiskFree: free, DiskSize: size, Backup: n.BackupStatus(),
 		Replica: ReplicaStatus{
 			ID: s.ID, State: s.State, Leader: s.Leader, Term: s.Term, Commit: s.Commit, Applied: s.Applied,
 			LagEntries: s.Commit - min(s.Applied, s.Commit), Position: s.Position,

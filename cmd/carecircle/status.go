@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/carecircle/carecircle/node"
+	"github.com/carecircle/carecircle/node/backup"
 )
 
 func statusCommand() *cobra.Command {
@@ -103,6 +104,7 @@ func statusRows(s node.Status, now time.Time) [][]string {
 		{"log", fmt.Sprintf("%s entries committed, %s behind", grouped(r.Commit), grouped(r.LagEntries))},
 		{"journal", grouped(r.Position) + " commands"},
 		{"snapshot", snapshot},
+		{"backup", backupWords(s.Backup, now)},
 		{"links", fmt.Sprintf("%d of %d connected", connected, len(s.Links))},
 		{"memory", bytesOf(uint64(s.MemoryBytes))},
 		{"disk", bytesOf(s.DiskFree) + " free of " + bytesOf(s.DiskSize)},
@@ -110,6 +112,35 @@ func statusRows(s node.Status, now time.Time) [][]string {
 			float64(s.ReadyMillis)/1000)},
 		{"version", s.Version},
 	}
+}
+
+// backupWords says how old the newest backup and the newest drill are, and what went wrong last.
+func backupWords(s *backup.Status, now time.Time) string {
+	if s == nil {
+		return "this machine makes none"
+	}
+	ago := func(text string) string {
+		at, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			return text
+		}
+		return span(now.Sub(at)) + " ago"
+	}
+	words := "none yet"
+	if s.LastBackup != nil {
+		words = ago(s.LastBackup.MadeAt)
+	}
+	if s.LastDrill != nil {
+		result := "failed"
+		if s.LastDrill.Passed {
+			result = "passed"
+		}
+		words += ", drill " + result + " " + ago(s.LastDrill.At)
+	}
+	if s.Failed != "" {
+		words += "; WRONG: " + s.Failed
+	}
+	return words
 }
 
 // flat makes a row of every value in a JSON document, named by its path.

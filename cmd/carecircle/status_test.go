@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/carecircle/carecircle/node"
+	"github.com/carecircle/carecircle/node/backup"
 )
 
 // unready is the status of a follower that has lost its leader.
@@ -25,6 +26,10 @@ func unready() node.Status {
 		Links: []node.Link{
 			{Circle: "cother", Connected: true, Held: 4, Tail: 4},
 			{Circle: "cthird", Held: 1, Tail: 4, LastError: "no answer"},
+		},
+		Backup: &backup.Status{
+			LastBackup: &backup.Entry{MadeAt: time.Now().Add(-26 * time.Hour).UTC().Format(time.RFC3339)},
+			Failed:     "the disk is full",
 		},
 		UpSeconds: 3725, ReadyMillis: 1250, MemoryBytes: 54e6, DiskFree: 12e9, DiskSize: 250e9,
 	}
@@ -46,6 +51,7 @@ replica   two: knows no leader, term 3
 log       1,234,567 entries committed, 7 behind
 journal   999 commands
 snapshot  entry 1,000, 1 d 2 h ago
+backup    1 d 2 h ago; WRONG: the disk is full
 links     1 of 2 connected
 memory    54 MB
 disk      12 GB free of 250 GB
