@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	backupTick     = time.Minute      // how often to look whether one is due
+	backupTick     = time.Minute // how often to look whether one is due
 	freezeTries    = 5
 	backupPatience = 20 * time.Second // for whoever fetches one to take the next piece
 	secretMode     = 0o600

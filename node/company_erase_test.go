@@ -217,4 +217,3 @@ func versions(t *testing.T, dir string, key []byte, look func(where string, b []
 	}
 	return seen
 }
-

@@ -42,6 +42,7 @@ func TestRestoreOfSeveral(t *testing.T) {
 	if c := *restore(t, r).Config.Replica; c.ID != replicas.First || c.Joined || c.Listen != at.Listen {
 		t.Errorf("restored as %+v", c)
 	}
+	comeBack(t, old, alice) // and look for the first of them, where the restored circle now starts
 	c := &company{t: t, keeps: keeps}
 	t.Cleanup(c.stopAll)
 	c.add(r.Dir)
@@ -52,7 +53,7 @@ func TestRestoreOfSeveral(t *testing.T) {
 	if begun.meta.Position < m.Position+1 || len(begun.epochs) != 1 {
 		t.Errorf("command %d, epochs %+v", begun.meta.Position, begun.epochs)
 	}
-	comeBack(t, old, c, alice)
+	goOnApart(t, old, c, alice)
 	for _, id := range []string{"r4", "r5"} {
 		c.join(id)
 	}
@@ -74,23 +75,9 @@ func TestRestoreOfSeveral(t *testing.T) {
 	}
 }
 
-// comeBack starts machines that were thought lost: one, which is told, and then two, which are enough to go
-// on among themselves. The restored circle does not notice.
-func comeBack(t *testing.T, old, c *company, alice string) {
+// comeBack starts two of the machines that were thought lost: enough to go on among themselves.
+func comeBack(t *testing.T, old *company, alice string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-	defer cancel()
-	n, err := node.Open(ctx, old.dirs[1], node.Options{Fatal: func(error) {}})
-	if err == nil {
-		stop(t, n)
-		t.Fatal("a replica of the timeline that was left serves people")
-	}
-	for _, says := range []string{"replica one with that host key", "timeline that was left", "join as a new"} {
-		if !strings.Contains(err.Error(), says) {
-			t.Errorf("nothing of %q in: %v", says, err)
-		}
-	}
-	before := c.nodes[0].Status().Replica
 	var starting sync.WaitGroup
 	for _, i := range []int{1, 2} {
 		starting.Go(func() { old.start(i) })
@@ -102,6 +89,13 @@ func comeBack(t *testing.T, old, c *company, alice string) {
 	if got := old.earned(1, alice); got != 150 {
 		t.Errorf("among themselves they have %d minutes", got)
 	}
+}
+
+// goOnApart has both circles go on, neither disturbed by the other. Then a machine of the old one starts
+// alone, and is told why it cannot.
+func goOnApart(t *testing.T, old, c *company, alice string) {
+	t.Helper()
+	before := c.nodes[0].Status().Replica
 	c.must(0, "coin.earn", coin.Earn{Person: alice, Minutes: 5, Activity: "garden"})
 	old.must(2, "coin.earn", coin.Earn{Person: alice, Minutes: 11, Activity: "garden"})
 	after := c.nodes[0].Status().Replica
@@ -117,4 +111,18 @@ func comeBack(t *testing.T, old, c *company, alice string) {
 		t.Errorf("the restored circle counts %+v", all)
 	}
 	old.stopAll()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	n, err := node.Open(ctx, old.dirs[1], node.Options{Fatal: func(error) {}})
+	if err == nil {
+		stop(t, n)
+		t.Fatal("a replica of the timeline that was left serves people")
+	}
+	for _, says := range []string{
+		"replica one with that host key", "timeline that was left", "join as a new",
+	} {
+		if !strings.Contains(err.Error(), says) {
+			t.Errorf("nothing of %q in: %v", says, err)
+		}
+	}
 }

@@ -52,7 +52,8 @@ func (n *Node) backupSample() *metrics.Backup {
 	if s == nil {
 		return nil
 	}
-	out := metrics.Backup{Every: time.Duration(n.Config.Backup.EveryHours) * time.Hour, Failed: s.Failed != ""}
+	every := time.Duration(n.Config.Backup.EveryHours) * time.Hour
+	out := metrics.Backup{Every: every, Failed: s.Failed != ""}
 	if s.LastBackup != nil {
 		out.At = timeOf(s.LastBackup.MadeAt)
 	}

@@ -6,7 +6,7 @@ import "time"
 var backups = []metric{
 	{
 		name: "carecircle_backup_timestamp_seconds", kind: gauge,
-		help: "When the newest backup that can be restored was made, Unix seconds; absent while there is none.",
+		help: "When the newest backup that can be restored was made, Unix seconds; absent if there is none.",
 		read: func(s *looked, put func(float64, ...string)) {
 			if s.Backup != nil {
 				putTime(s.Backup.At, put)
@@ -20,7 +20,7 @@ var backups = []metric{
 			"CarecircleBackupOld", `(time() - carecircle_backup_timestamp_seconds > ` +
 				`2 * carecircle_backup_interval_seconds) or ` +
 				`(carecircle_backup_interval_seconds unless carecircle_backup_timestamp_seconds)`, "1h",
-			critical, "No backup was made for twice as long as there should be between two",
+			critical, "No backup was made for twice as long as planned",
 		}},
 	},
 	{
