@@ -27,8 +27,8 @@ const restoredFile = "restored.json"
 type Restoring struct {
 	File     string
 	Identity backup.Identity
-	Dir      string        // the new node's: empty, or not there yet
-	Known    []string      // files and directories with other backups and notes; those beside File are read anyway
+	Dir      string   // the new node's: empty, or not there yet
+	Known    []string // files and directories with other backups and notes; those beside File are read anyway
 	Why      string   // for everybody in the circle
 	// Change fits the config to the new machine. What the backup says of replicas is gone before.
 	Change func(*Config)
