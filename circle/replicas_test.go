@@ -74,7 +74,8 @@ func TestRestoredCircleIsAlone(t *testing.T) {
 		case p.ID != replicas.First && p.Status != replicas.Removed:
 			t.Errorf("%s is still there: %+v", p.ID, p)
 		case p.ID != replicas.First:
-		case p.Status != replicas.Voting || p.Life != 0 || !bytes.Equal(p.Host, hostKey(77)) || p.Addrs != nil:
+		case p.Status != replicas.Voting || p.Life != 0 || p.Addrs != nil,
+			!bytes.Equal(p.Host, hostKey(77)):
 			t.Errorf("the machine it was restored on: %+v", p)
 		}
 	}

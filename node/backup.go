@@ -8,25 +8,23 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/carecircle/carecircle/circle/machine"
+	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/circle/timeline"
 	"github.com/carecircle/carecircle/federation/letter"
 	"github.com/carecircle/carecircle/node/backup"
+	"github.com/carecircle/carecircle/node/replica"
 	"github.com/carecircle/carecircle/node/vault"
 )
 
 const (
-	backupTick     = time.Minute      // how often to look whether one is due
+	backupTick     = time.Minute // how often to look whether one is due
+	freezeTries    = 5
 	backupPatience = 20 * time.Second // for whoever fetches one to take the next piece
 	secretMode     = 0o600
 )
-
-// backedUp are the files of a node's directory that a backup holds beside the state and the config. The
-// host's key, the store's key and the operator's token belong to one machine and are never among them.
-var backedUp = []string{circleKey, vault.FileName}
 
 var errNoBackups = errors.New(`config.json has no "backup": add {"recipients": [...]} with at least two age` +
 	` recipients, the circle's own and the co-op's escrow; "carecircle backup keygen FILE" makes one`)
@@ -36,41 +34,82 @@ func (n *Node) Backup(ctx context.Context, w io.Writer, progress func(bytes int6
 	if n.Config.Backup == nil {
 		return backup.Manifest{}, errNoBackups
 	}
-	var epochs []timeline.Epoch
-	frozen, err := n.replica.Freeze(func(r machine.Reader) error {
-		epochs = timeline.All(r)
-		return nil
-	})
+	f, err := n.freeze(ctx)
 	if err != nil {
 		return backup.Manifest{}, fmt.Errorf("make a backup: %w", err)
 	}
-	defer frozen.Close()
-	contents, err := n.backupContents()
+	defer f.Close()
+	contents, err := n.backupContents(f.vault)
 	if err != nil {
 		return backup.Manifest{}, fmt.Errorf("make a backup: %w", err)
 	}
 	return backup.Write(ctx, w, backup.Job{
-		Config: *n.Config.Backup, Key: n.Keys.Circle, Contents: contents, State: frozen, Index: frozen.Index,
-		Term: frozen.Term, Meta: frozen.Meta, Epochs: backup.HistoryOf(epochs), Now: time.Now(),
+		Config: *n.Config.Backup, Key: n.Keys.Circle, Contents: contents, State: f, Index: f.Index,
+		Term: f.Term, Meta: f.Meta, Epochs: backup.HistoryOf(f.epochs), Now: time.Now(),
 		Program: n.options.Version, Progress: progress,
 	})
 }
 
-func (n *Node) backupContents() (backup.Contents, error) {
+// frozen is the state between two commands, with what belongs to it.
+type frozen struct {
+	*replica.Frozen
+	epochs []timeline.Epoch
+	vault  []byte // the keys that open it; nil: nothing was sealed yet
+}
+
+// freeze fixes the state and the vault of the same moment. The key in use is fetched first where this replica
+// does not hold it yet; the vault may turn in between, so it tries again.
+func (n *Node) freeze(ctx context.Context) (frozen, error) {
+	var err error
+	for range freezeTries {
+		if now, ok, lookErr := n.sealer.inUse(); lookErr != nil {
+			return frozen{}, lookErr
+		} else if ok {
+			if _, err = n.sealer.entry(ctx, now); err != nil {
+				return frozen{}, err
+			}
+		}
+		var f frozen
+		f.Frozen, err = n.replica.Freeze(func(r machine.Reader) error {
+			f.epochs = timeline.All(r)
+			var err error
+			f.vault, err = n.vaultOf(r)
+			return err
+		})
+		if !errors.Is(err, errNoKey) {
+			return f, err
+		}
+	}
+	return frozen{}, err
+}
+
+// errNoKey says that the vault's key in use is not on this machine yet.
+var errNoKey = errors.New("the vault turned meanwhile: try again")
+
+// vaultOf returns the vault as it belongs to a state: while that is held, nothing is destroyed that opens it.
+func (n *Node) vaultOf(r machine.Reader) ([]byte, error) {
+	now, ok := member.TheVault(r)
+	if !ok {
+		return nil, nil
+	}
+	if _, here := n.sealer.vault.Export(now.Version, now.Mark); !here {
+		return nil, errNoKey
+	}
+	return n.sealer.vault.Contents()
+}
+
+func (n *Node) backupContents(vaultFile []byte) (backup.Contents, error) {
 	config, err := json.Marshal(n.Config)
 	if err != nil {
 		return backup.Contents{}, err
 	}
-	c := backup.Contents{Config: config, Secrets: map[string][]byte{}}
-	for _, name := range backedUp {
-		secret, err := n.files.Read(name)
-		if name == vault.FileName && errors.Is(err, os.ErrNotExist) {
-			continue // nothing was sealed yet
-		}
-		if err != nil {
-			return backup.Contents{}, err
-		}
-		c.Secrets[name] = secret
+	seed, err := n.files.Read(circleKey)
+	if err != nil {
+		return backup.Contents{}, err
+	}
+	c := backup.Contents{Config: config, Secrets: map[string][]byte{circleKey: seed}}
+	if vaultFile != nil {
+		c.Secrets[vault.FileName] = vaultFile
 	}
 	return c, nil
 }

@@ -22,6 +22,7 @@ const (
 	callStanding = "standing" // standing as JSON
 	callKeep     = "keep"     // a vault key as JSON, kept on disk once it is answered
 	callKey      = "key"      // version and mark of a vault key; the key
+	callCopies   = "copies"   // the backups on a machine as JSON
 	callRenew    = "renew"    // a replica whose disks were lost asks to begin anew; its life
 	callScrub    = "scrub"    // the leader begins a scrub; when, as eight bytes
 	callSum      = "sum"      // the state's sum at a scrub's log entry, as JSON; nothing at entry 0
@@ -74,6 +75,9 @@ func (m *company) serve() {
 			return nil, errors.New("that key is not here")
 		}
 		return json.Marshal(keyOf(e))
+	})
+	m.mesh.Handle(callCopies, func(context.Context, string, []byte) ([]byte, error) {
+		return json.Marshal(m.node.ownCopies())
 	})
 	m.mesh.Handle(callRenew, m.renewed)
 	m.serveScrubs()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -20,6 +21,7 @@ import (
 	"github.com/carecircle/carecircle/circle/replicas"
 	"github.com/carecircle/carecircle/node"
 	"github.com/carecircle/carecircle/node/api"
+	"github.com/carecircle/carecircle/node/backup"
 )
 
 // freeAddr returns a loopback address that nobody listens on.
@@ -48,11 +50,22 @@ type company struct {
 	dirs   []string
 	fatal  []chan error
 	drawn  byte
+	log    logged // of all of them
 }
 
 func newCompany(t *testing.T, size int) *company {
 	t.Helper()
 	return companyOf(t, size, replicaConfig)
+}
+
+// newCompanyKeeping is a company whose machines all make backups.
+func newCompanyKeeping(t *testing.T, size int, keeps *backup.Config) *company {
+	t.Helper()
+	return companyOf(t, size, func(t *testing.T) node.Config {
+		cfg := replicaConfig(t)
+		cfg.Backup = keeps
+		return cfg
+	})
 }
 
 func companyOf(t *testing.T, size int, config func(t *testing.T) node.Config) *company {
@@ -68,12 +81,14 @@ func companyOf(t *testing.T, size int, config func(t *testing.T) node.Config) *c
 	for i := 1; i < size; i++ {
 		c.join(fmt.Sprint("r", i+1))
 	}
-	t.Cleanup(func() {
-		for i := range c.nodes {
-			c.stop(i)
-		}
-	})
+	t.Cleanup(c.stopAll)
 	return c
+}
+
+func (c *company) stopAll() {
+	for i := range c.nodes {
+		c.stop(i)
+	}
 }
 
 func (c *company) add(dir string) {
@@ -132,7 +147,8 @@ func (c *company) until(what string, ok func() bool) {
 func (c *company) start(i int) {
 	c.t.Helper()
 	fatal := make(chan error, 16)
-	n, err := node.Open(c.t.Context(), c.dirs[i], node.Options{Fatal: func(err error) {
+	log := slog.New(slog.NewTextHandler(&c.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	n, err := node.Open(c.t.Context(), c.dirs[i], node.Options{Log: log, Fatal: func(err error) {
 		select {
 		case fatal <- err:
 		default:

@@ -33,8 +33,8 @@ func (n *Node) openVault() error {
 func (n *Node) checkCircle() error {
 	c, ok := member.TheCircle(n.state)
 	if ok && c.ID != string(n.Keys.CircleID()) {
-		return fmt.Errorf("%s in %s is not the key of the circle %s, whose books are there: it was changed or"+
-			" is damaged; restore it from a backup", circleKey, n.Dir, c.ID)
+		return fmt.Errorf("%s in %s is not the key of the circle %s, whose books are there: it was changed"+
+			" or is damaged; restore it from a backup", circleKey, n.Dir, c.ID)
 	}
 	return nil
 }
@@ -81,13 +81,13 @@ func (n *Node) Do(ctx context.Context, c machine.Command) (machine.Outcome, erro
 		return out, err
 	}
 	if done, ok := out.Result.(member.Erased); ok {
+		done.Copies = n.copies(ctx)
 		out.Result = n.afterErasure(ctx, done)
 	}
 	return out, nil
 }
 
-// afterErasure destroys the key at once rather than at the next look, and names the backups that still hold
-// the person. A failure leaves it to the next look.
+// afterErasure destroys the key at once rather than at the next look. A failure leaves it to the next look.
 func (n *Node) afterErasure(ctx context.Context, done member.Erased) member.Erased {
 	ctx, cancel := context.WithTimeout(ctx, eraseLimit)
 	defer cancel()
@@ -99,16 +99,7 @@ func (n *Node) afterErasure(ctx context.Context, done member.Erased) member.Eras
 	if err != nil {
 		n.options.Log.Warn("an erasure is not finished yet; trying again", "err", err)
 	}
-	done.Copies = n.copies()
 	return done
-}
-
-// copies lists the backups there are.
-func (n *Node) copies() []member.Copy {
-	if n.options.Copies == nil {
-		return []member.Copy{}
-	}
-	return n.options.Copies()
 }
 
 // View answers a view; see replica.View. A read of what is kept closely about somebody is written down first.
@@ -121,8 +112,9 @@ func (n *Node) View(ctx context.Context, by machine.Caller, name string, set fun
 	got, err := n.replica.View(ctx, by, name, set)
 	n.watched.metrics.View(name, outcomeOf(nil, err))
 	if e, ok := got.(member.Erasures); ok && err == nil {
+		copies := n.copies(ctx)
 		for i := range e.Erased {
-			for _, c := range n.copies() {
+			for _, c := range copies {
 				if c.Made <= e.Erased[i].At {
 					e.Erased[i].Copies = append(e.Erased[i].Copies, c)
 				}

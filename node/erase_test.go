@@ -3,6 +3,7 @@ package node_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,6 +18,7 @@ import (
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/node"
+	"github.com/carecircle/carecircle/node/backup"
 	"github.com/carecircle/carecircle/node/vault"
 )
 
@@ -247,14 +249,13 @@ func TestEraseResumes(t *testing.T) {
 	h := c.grab()
 	c.stop()
 	rest := &others{down: true, held: []vault.Entry{h.vaultKey}}
-	made := time.Now().Add(-time.Hour).UnixMilli()
 	node.SetOthers(&c.options, rest)
-	c.options.Copies = func() []member.Copy {
-		return []member.Copy{{Name: "last night", Made: made, Expires: 9}}
-	}
+	c.keepBackups()
 	c.start()
+	last := backUp(t, c.n, filepath.Join(c.dir, backup.DefaultDir, "last"+backup.Suffix))
 	done := c.must(c.zoe, "member.erase", member.Erase{Person: c.zoe}).Result.(member.Erased)
-	if len(done.Copies) != 1 || done.Copies[0].Name != "last night" {
+	if len(done.Copies) != 1 || done.Copies[0].Name != "last"+backup.Suffix ||
+		done.Copies[0].Made != last.MadeAt || done.Copies[0].Expires != last.ExpiresAt {
 		t.Errorf("the backups that hold them: %+v", done.Copies)
 	}
 	if c.vaultVersion() != 1 {
@@ -263,7 +264,7 @@ func TestEraseResumes(t *testing.T) {
 	if _, ok := c.n.Vault().Export(1, h.vaultKey.Mark()); !ok {
 		t.Error("the old key is gone before the new one is in use")
 	}
-	c.erasure(false)
+	c.erasureIs(false, 1)
 	if err := c.n.TendVault(t.Context()); err == nil {
 		t.Error("nobody is told that the erasure is not finished")
 	}
@@ -273,7 +274,7 @@ func TestEraseResumes(t *testing.T) {
 	if err := c.n.TendVault(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	c.erasure(true)
+	c.erasureIs(true, 1)
 	if len(rest.held) != 2 || rest.held[1].Version != 2 {
 		t.Errorf("the others hold %+v", rest.held)
 	}
@@ -298,16 +299,21 @@ func TestEraseResumes(t *testing.T) {
 	c.stop()
 }
 
-func (c *canary) erasure(done bool) {
+// keepBackups has the stopped node make backups when it is asked, and returns who opens them.
+func (c *canary) keepBackups() backup.Identity {
 	c.t.Helper()
-	got, err := c.n.View(c.t.Context(), machine.Caller{Actor: c.friend}, "member.erasures", nil)
+	cfg, err := node.ReadConfig(c.dir)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	e := got.(member.Erasures).Erased
-	if len(e) != 1 || e[0].Person != c.zoe || e[0].Done != done || len(e[0].Copies) != 1 {
-		c.t.Errorf("erasures: %+v, want done %v", e, done)
+	var own backup.Identity
+	cfg.Backup, own, _ = sealedTo(c.t)
+	raw, err := json.Marshal(cfg)
+	if err != nil {
+		c.t.Fatal(err)
 	}
+	write(c.t, c.dir, "config.json", string(raw))
+	return own
 }
 
 // TestEraseOfMany carries more keys over than fit one command.

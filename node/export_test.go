@@ -53,3 +53,9 @@ func PlantRow(dir string) error {
 	state.Commit(state.Applied())
 	return errors.Join(err, state.Close())
 }
+
+// TakeSnapshot has the replica take a snapshot now.
+func (n *Node) TakeSnapshot() error { return n.replica.Snapshot() }
+
+// SnapshotKey returns the key of the circle's snapshots.
+func (k Keys) SnapshotKey() []byte { return k.snapshot() }

@@ -50,6 +50,7 @@ func (n *Node) sample() metrics.Sample {
 		Snapshot: metrics.Snapshot{
 			Index: s.SnapshotIndex, At: s.SnapshotAt, Bytes: newestSize(filepath.Join(n.Dir, snapshotDir)),
 		},
+		Backup: n.backupSample(),
 	}
 }
 
@@ -69,6 +70,32 @@ func (n *Node) replicaSamples(s replica.Status) []metrics.Standing {
 		})
 	}
 	return all
+}
+
+func (n *Node) backupSample() *metrics.Backup {
+	s := n.BackupStatus()
+	if s == nil {
+		return nil
+	}
+	every := time.Duration(n.Config.Backup.EveryHours) * time.Hour
+	out := metrics.Backup{Every: every, Failed: s.Failed != ""}
+	if s.LastBackup != nil {
+		out.At = timeOf(s.LastBackup.MadeAt)
+	}
+	if s.LastDrill != nil {
+		out.Drill = timeOf(s.LastDrill.At)
+		out.Failed = out.Failed || !s.LastDrill.Passed
+	}
+	return &out
+}
+
+// timeOf reads a time as package backup writes it; zero where it is none.
+func timeOf(text string) time.Time {
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}
+	}
+	return at
 }
 
 func (n *Node) linkSamples(now time.Time) []metrics.Link {

@@ -43,8 +43,6 @@ type Options struct {
 	Fatal func(error)
 	// Master says where the master key comes from, where the node's keys are sealed.
 	Master vault.Master
-	// Copies lists the backups there are, with when they go; nil: none are known.
-	Copies func() []member.Copy
 	// Baseline has the bench compare: BaselineBolt or BaselineMemory. What such a node is told is lost.
 	Baseline string
 

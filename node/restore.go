@@ -27,12 +27,13 @@ const restoredFile = "restored.json"
 type Restoring struct {
 	File     string
 	Identity backup.Identity
-	Dir      string        // the new node's: empty, or not there yet
-	Known    []string      // files and directories with other backups and notes; those beside File are read anyway
-	Why      string        // for everybody in the circle
-	Change   func(*Config) // for the new machine; the backup's Replica is gone before
-	Now      time.Time
-	Log      func(format string, args ...any) // what is being done, for whoever waits
+	Dir      string   // the new node's: empty, or not there yet
+	Known    []string // files and directories with other backups and notes; those beside File are read anyway
+	Why      string   // for everybody in the circle
+	// Change fits the config to the new machine. What the backup says of replicas is gone before.
+	Change func(*Config)
+	Now    time.Time
+	Log    func(format string, args ...any) // what is being done, for whoever waits
 }
 
 // Restored is what a restore made.
@@ -251,7 +252,8 @@ func (n *Node) toOpen(r machine.Reader) (*backup.Note, error) {
 }
 
 // openEpoch begins the new epoch of a circle that was restored into this directory, before anything is
-// served or signed in its name, and leaves the circle with this machine alone. Doing it again changes nothing.
+// served or signed in its name, and leaves the circle with this machine alone. Doing it again changes
+// nothing.
 func (n *Node) openEpoch(ctx context.Context) error {
 	var note *backup.Note
 	err := n.replica.Read(func(r machine.Reader) error {

@@ -3,6 +3,7 @@ package node_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -17,12 +18,14 @@ import (
 
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/machine"
+	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/circle/timeline"
 	"github.com/carecircle/carecircle/federation/charter"
 	"github.com/carecircle/carecircle/ledger"
 	"github.com/carecircle/carecircle/node"
 	"github.com/carecircle/carecircle/node/api"
 	"github.com/carecircle/carecircle/node/backup"
+	"github.com/carecircle/carecircle/node/vault"
 )
 
 // backed makes a node whose backups two identities open.
@@ -30,19 +33,26 @@ func backed(t *testing.T) (dir string, own, escrow backup.Identity) {
 	t.Helper()
 	dir = t.TempDir()
 	c := config()
-	c.Backup = &backup.Config{}
+	c.Backup, own, escrow = sealedTo(t)
+	if err := node.Init(dir, c); err != nil {
+		t.Fatal(err)
+	}
+	return dir, own, escrow
+}
+
+// sealedTo makes two identities and the config of backups that both of them open.
+func sealedTo(t *testing.T) (c *backup.Config, own, escrow backup.Identity) {
+	t.Helper()
+	c = &backup.Config{}
 	for _, id := range []*backup.Identity{&own, &escrow} {
 		x, err := age.GenerateX25519Identity()
 		if err != nil {
 			t.Fatal(err)
 		}
 		*id = backup.Identity{x}
-		c.Backup.Recipients = append(c.Backup.Recipients, x.Recipient().String())
+		c.Recipients = append(c.Recipients, x.Recipient().String())
 	}
-	if err := node.Init(dir, c); err != nil {
-		t.Fatal(err)
-	}
-	return dir, own, escrow
+	return c, own, escrow
 }
 
 func do(t *testing.T, n *node.Node, kind string, body any) machine.Outcome {
@@ -409,4 +419,80 @@ func TestRestoreUndone(t *testing.T) {
 		t.Fatal(err)
 	}
 	restore(t, restoring(file, own, empty))
+}
+
+// TestBackupHoldsItsVault backs up while people are erased, each of which turns the vault: every backup holds
+// the key that its own state names, and opens all that is sealed in it.
+func TestBackupHoldsItsVault(t *testing.T) {
+	c := &canary{t: t, dir: makeNode(t)}
+	own := c.keepBackups()
+	c.start()
+	c.join("Ben")
+	var people []string
+	for i := range 12 {
+		people = append(people, c.join(fmt.Sprint("Person ", i)))
+	}
+	var erasing sync.WaitGroup
+	erasing.Go(func() {
+		for _, p := range people {
+			c.must(p, "member.erase", member.Erase{Person: p})
+		}
+	})
+	var files []string
+	for i := range 12 {
+		files = append(files, filepath.Join(t.TempDir(), fmt.Sprint(i)+backup.Suffix))
+		backUp(t, c.n, files[i])
+	}
+	erasing.Wait()
+	c.stop()
+	versions := map[uint32]bool{}
+	for _, file := range files {
+		versions[vaultVersionIn(t, file, own)] = true
+	}
+	if len(versions) < 2 {
+		t.Errorf("all backups hold the same key: %v; the test proves nothing", versions)
+	}
+}
+
+// vaultVersionIn opens a backup, unwraps every person's key in it, and says which key of the vault is in use.
+func vaultVersionIn(t *testing.T, file string, id backup.Identity) uint32 {
+	t.Helper()
+	f, err := backup.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close() //nolint:errcheck // only read
+	contents, state, err := f.Unseal(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := machine.NewMem()
+	err = f.Manifest.ReadState(state, func(key, value []byte) error {
+		rows.Set(key, value)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	write(t, dir, vault.FileName, string(contents.Secrets[vault.FileName]))
+	v, err := vault.Open(&vault.Files{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, _ := member.TheVault(rows)
+	if _, ok := v.Export(now.Version, now.Mark); !ok {
+		t.Errorf("as of command %d the vault's key %d is in use, and not in the backup", f.Manifest.Position,
+			now.Version)
+	}
+	keys := member.KeysUnder(rows, now.Version+1)
+	if len(keys) == 0 {
+		t.Error("nobody has a key")
+	}
+	for _, k := range keys {
+		if _, err := v.Unwrap(k); err != nil {
+			t.Errorf("as of command %d: the key of %s: %v", f.Manifest.Position, k.Person, err)
+		}
+	}
+	return now.Version
 }

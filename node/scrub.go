@@ -64,7 +64,8 @@ const (
 
 // What is said of replicas that differ.
 const (
-	saysWrong  = " differs from the majority; it stops, and begins anew with the others' copy at its next start"
+	saysWrong = " differs from the majority; it stops, and begins anew with the others' copy at its next" +
+		" start"
 	saysUnsure = " differ, and no majority says which is right: nothing was stopped. Keep a copy of each" +
 		" directory, compare their books, then remove the one that is wrong: carecircle replica remove ID"
 )

@@ -21,7 +21,7 @@ type Status struct {
 	Replica  ReplicaStatus `json:"replica"`
 	Replicas []Standing    `json:"replicas"` // all of the circle's, a moment ago; none: it has one
 	Links    []Link        `json:"links"`
-	// Backup is how backups and drills do; absent: the config asks for none, or nobody has looked.
+	// Backup is about this machine's own backups and drills; absent where its config asks for none.
 	Backup      *backup.Status `json:"backup,omitempty"`
 	KeysSealed  bool           `json:"keysSealed"`      // under a master key or a passphrase
 	Scrub       *Scrub         `json:"scrub,omitempty"` // the newest
@@ -61,7 +61,7 @@ func (n *Node) Status() Status {
 		Checks: n.checks(s), Links: n.Links(), UpSeconds: int64(time.Since(n.started).Seconds()),
 		ReadyMillis: n.readyAfter().Milliseconds(), MemoryBytes: residentBytes(),
 		DiskFree: disk.Free, DiskSize: disk.Size, DiskMargin: disk.Margin, DiskBallast: disk.Ballast,
-		DiskLow: disk.Low, Scrub: n.scrubs.newest(),
+		DiskLow: disk.Low, Scrub: n.scrubs.newest(), Backup: n.BackupStatus(),
 		Replica: ReplicaStatus{
 			ID: s.ID, State: s.State, Leader: s.Leader, Term: s.Term, Commit: s.Commit, Applied: s.Applied,
 			LagEntries: s.Commit - min(s.Applied, s.Commit), Position: s.Position,

@@ -14,7 +14,11 @@ import (
 
 const restoreLong = `Make a new node of a backup, in an empty directory, when a circle's machines are lost.
 It has new keys for this machine, and another operator's token; the circle is as it was at the
-backup, and a new epoch of it begins with its first "serve".
+backup, and a new epoch of it begins with its first "serve". The circle's other machines are
+no part of it any more: with --listen and --gossip, new ones can join.
+
+Do not restore while more than half of the circle's machines run or can be started: let a new
+one join them instead ("carecircle replica --help"). They have what the backup lacks.
 
 All backups and notes beside FILE, and those in --known, are asked which timelines there
 are: a backup of one that the circle has left is refused. A signed note of the restore stays
@@ -23,6 +27,7 @@ beside FILE; keep it there.`
 func restoreCommand() *cobra.Command {
 	var identity, http, origin string
 	var letters []string
+	var shared node.ReplicaConfig
 	r := node.Restoring{}
 	c := &cobra.Command{
 		Use: "restore FILE", Short: "Make a new node of a backup", Long: restoreLong, Args: exactly("backup"),
@@ -50,6 +55,9 @@ func restoreCommand() *cobra.Command {
 			if c.Flags().Changed("letters") {
 				cfg.Letters = letters
 			}
+			if shared != (node.ReplicaConfig{}) {
+				cfg.Replica = &shared
+			}
 		}
 		done, err := node.Restore(c.Context(), r)
 		if err != nil {
@@ -65,6 +73,7 @@ func restoreCommand() *cobra.Command {
 	f.StringVar(&http, "http", "", "address for pages and API; empty: as in the backup")
 	f.StringVar(&origin, "origin", "", "how people reach the pages; not given: as in the backup")
 	f.StringSliceVar(&letters, "letters", nil, "addresses for letters; not given: as in the backup")
+	replicaFlags(c, &shared)
 	return c
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/carecircle/carecircle/node"
+	"github.com/carecircle/carecircle/node/backup"
 )
 
 func statusCommand() *cobra.Command {
@@ -79,22 +80,6 @@ func showStatus(w io.Writer, output string, raw json.RawMessage, s node.Status, 
 	return writeTable(w, rows)
 }
 
-func backupRow(s node.Status, now time.Time) string {
-	switch {
-	case s.Backup == nil:
-		return "none are made: say for whom in config.json"
-	case s.Backup.Failed != "":
-		return "the newest attempt failed: " + s.Backup.Failed
-	case s.Backup.LastBackup == nil:
-		return "none yet"
-	}
-	made, err := time.Parse(time.RFC3339, s.Backup.LastBackup.MadeAt)
-	if err != nil {
-		return "unreadable"
-	}
-	return span(now.Sub(made)) + " ago"
-}
-
 func keysRow(s node.Status) string {
 	if s.KeysSealed {
 		return "sealed"
@@ -161,7 +146,7 @@ func statusRows(s node.Status, now time.Time) [][]string {
 		{"rules", fmt.Sprintf("version %d in force, this program knows up to %d", r.Rules, r.NewestRules)},
 		{"snapshot", snapshot},
 		{"scrub", scrubRow(s.Scrub, now)},
-		{"backup", backupRow(s, now)},
+		{"backup", backupWords(s.Backup, now)},
 		{"keys", keysRow(s)},
 		{"links", fmt.Sprintf("%d of %d connected", connected, len(s.Links))},
 		{"memory", bytesOf(uint64(s.MemoryBytes))},
@@ -181,6 +166,35 @@ func diskOf(s node.Status) string {
 		text += ", " + bytesOf(s.DiskBallast) + " in the ballast"
 	}
 	return text
+}
+
+// backupWords says how old the newest backup and the newest drill are, and what went wrong last.
+func backupWords(s *backup.Status, now time.Time) string {
+	if s == nil {
+		return "this machine makes none"
+	}
+	ago := func(text string) string {
+		at, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			return text
+		}
+		return span(now.Sub(at)) + " ago"
+	}
+	words := "none yet"
+	if s.LastBackup != nil {
+		words = ago(s.LastBackup.MadeAt)
+	}
+	if s.LastDrill != nil {
+		result := "failed"
+		if s.LastDrill.Passed {
+			result = "passed"
+		}
+		words += ", drill " + result + " " + ago(s.LastDrill.At)
+	}
+	if s.Failed != "" {
+		words += "; WRONG: " + s.Failed
+	}
+	return words
 }
 
 // flat makes a row of every value in a JSON document, named by its path.

@@ -35,12 +35,13 @@ func unready() node.Status {
 			},
 			{ID: "r3", Status: "joining"},
 		},
-		Backup: &backup.Status{LastBackup: &backup.Entry{
-			MadeAt: time.Now().Add(-125 * time.Minute).UTC().Format(time.RFC3339),
-		}},
 		Links: []node.Link{
 			{Circle: "cother", Connected: true, Held: 4, Tail: 4},
 			{Circle: "cthird", Held: 1, Tail: 4, LastError: "no answer"},
+		},
+		Backup: &backup.Status{
+			LastBackup: &backup.Entry{MadeAt: time.Now().Add(-26 * time.Hour).UTC().Format(time.RFC3339)},
+			Failed:     "the disk is full",
 		},
 		UpSeconds: 3725, ReadyMillis: 1250, MemoryBytes: 54e6, DiskFree: 12e9, DiskSize: 250e9,
 		DiskMargin: 134e6, DiskBallast: 67e6,
@@ -65,7 +66,7 @@ journal   999 commands
 rules     version 1 in force, this program knows up to 2
 snapshot  entry 1,000, 1 d 2 h ago
 scrub     none yet
-backup    2 h 5 min ago
+backup    1 d 2 h ago; WRONG: the disk is full
 keys      in plain: carecircle keys seal
 links     1 of 2 connected
 memory    54 MB

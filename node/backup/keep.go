@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/federation/letter"
 )
 
@@ -167,6 +168,23 @@ func entryOf(b Stored) Entry {
 		File: b.Path, MadeAt: when(m.MadeAt), Expires: when(m.ExpiresAt), Position: m.Position,
 		Epoch: m.Epochs.Newest().Epoch, Bytes: m.SealedBytes, State: stateGood,
 	}
+}
+
+// Copies lists this circle's backups in the directory for whoever was erased after them, with when they go.
+func (k *Keeper) Copies() ([]member.Copy, error) {
+	known, err := k.known()
+	if err != nil {
+		return nil, err
+	}
+	out := []member.Copy{}
+	for _, b := range known.Backups {
+		m := b.Manifest
+		out = append(out, member.Copy{Name: filepath.Base(b.Path), Made: m.MadeAt, Expires: m.ExpiresAt})
+	}
+	for _, u := range known.Unread {
+		out = append(out, member.Copy{Name: filepath.Base(u.Path) + " (cannot be read)"})
+	}
+	return out, nil
 }
 
 // Tick does what is due: a backup, the deletion of those that have expired, a restore drill.

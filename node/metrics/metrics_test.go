@@ -54,6 +54,9 @@ func busy() *Metrics {
 			Disk:     Disk{Free: 1 << 30, Size: 2 << 30},
 			Snapshot: Snapshot{Index: 5, At: time.UnixMilli(1500), Bytes: 7},
 			Scrub:    Scrub{At: time.UnixMilli(2500), Result: "whole"},
+			Backup: &Backup{
+				Every: time.Hour, At: time.UnixMilli(2500), Drill: time.UnixMilli(3500), Failed: true,
+			},
 		}
 	}})
 	m.Command("coin.give", Done, time.Millisecond)
@@ -159,6 +162,8 @@ func TestValues(t *testing.T) {
 		"carecircle_snapshot_timestamp_seconds": 1.5,
 		"carecircle_scrub_timestamp_seconds":    2.5, "carecircle_scrub_result": 0,
 		"carecircle_link_waiting_letters": 3, "carecircle_link_oldest_letter_age_seconds": 60,
+		"carecircle_backup_timestamp_seconds": 2.5, "carecircle_backup_interval_seconds": 3600,
+		"carecircle_backup_drill_timestamp_seconds": 3.5, "carecircle_backup_failed": 1,
 		"carecircle_link_connected": 0, "carecircle_disk_free_bytes": 1 << 30,
 	} {
 		if v := got[name].GetMetric()[0].GetGauge().GetValue(); v != want {

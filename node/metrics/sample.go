@@ -18,6 +18,7 @@ type Sample struct {
 	Disk     Disk
 	// Snapshot is the newest one.
 	Snapshot Snapshot
+	Backup   *Backup // nil: the machine makes none
 	// Scrub is the newest one.
 	Scrub Scrub
 }
@@ -69,6 +70,14 @@ type Snapshot struct {
 	Index uint64
 	At    time.Time // zero: not known
 	Bytes int64
+}
+
+// Backup is how a machine's backups do.
+type Backup struct {
+	Every  time.Duration // how often it is to make one; 0: when it is asked
+	At     time.Time     // of the newest that can be restored; zero: there is none
+	Drill  time.Time     // of the newest restore drill; zero: there was none
+	Failed bool          // the newest attempt, or drill, did not go well
 }
 
 // replicaStates is the closed set of a replica's states.

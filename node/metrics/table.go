@@ -73,12 +73,13 @@ const (
 	rowCommands = "Commands"
 	rowReplica  = "Replica"
 	rowStorage  = "Storage"
+	rowBackups  = "Backups"
 	rowLetters  = "Letters to other circles"
 	rowPages    = "Pages and API"
 )
 
 // table is every metric, in the dashboard's order.
-var table = concat(health, commands, replicas, storage, letters, pages)
+var table = concat(health, commands, replicas, storage, backups, letters, pages)
 
 func concat(parts ...[]metric) []metric {
 	var all []metric

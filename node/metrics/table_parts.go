@@ -180,9 +180,7 @@ var storage = []metric{
 		name: "carecircle_snapshot_timestamp_seconds", kind: gauge,
 		help: "When the newest snapshot was taken, Unix seconds; absent while there is none.",
 		read: func(s *looked, put func(float64, ...string)) {
-			if !s.Snapshot.At.IsZero() {
-				put(float64(s.Snapshot.At.UnixMilli()) / 1000)
-			}
+			putTime(s.Snapshot.At, put)
 		},
 		panel: panel{
 			row: rowStorage, title: "Age of the newest snapshot", unit: "s",

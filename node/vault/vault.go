@@ -137,12 +137,23 @@ func (v *Vault) Keep(keep func(Entry) bool) error {
 	return nil
 }
 
-func (v *Vault) save(entries []Entry) error {
+// Contents returns the keys there are now as the file holds them, for a backup.
+func (v *Vault) Contents() ([]byte, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return encode(v.entries)
+}
+
+func encode(entries []Entry) ([]byte, error) {
 	rows := make([]onDisk, 0, len(entries))
 	for _, e := range entries {
 		rows = append(rows, onDisk{Version: e.Version, Key: bytes.Clone(e.Key[:])})
 	}
-	raw, err := cbor.Marshal(rows)
+	return cbor.Marshal(rows)
+}
+
+func (v *Vault) save(entries []Entry) error {
+	raw, err := encode(entries)
 	if err == nil {
 		err = v.files.Replace(FileName, raw)
 	}
