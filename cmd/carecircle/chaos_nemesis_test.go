@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -37,11 +38,19 @@ type nemesis struct {
 	circle  *chaosCircle
 	heard   *history
 	dice    *rand.Rand
+	readers []*chaosClient // who ask a leader that is about to wake
 	deck    []trouble
 	kills   []kill
 	cuts    [troubles]int
 	unasked error // a replica that ended by itself
 }
+
+// Another leader must be found while the old one sleeps, and have answered something.
+const (
+	sleepsLonger = 2 * time.Second
+	beforeWaking = 100 * time.Millisecond
+	readersAtIt  = 12
+)
 
 // pace is how the time between two kills is spent.
 type pace struct {
@@ -132,6 +141,9 @@ func (n *nemesis) fault(ctx context.Context, f trouble, d time.Duration) {
 		if err := n.circle.replicas[leader].pause(true); err != nil {
 			n.t.Error(err)
 		}
+		pause(ctx, d+sleepsLonger)
+		defer n.read(ctx, leader)()
+		d = beforeWaking
 	}
 	pause(ctx, d)
 	if err := n.circle.replicas[leader].pause(false); err != nil {
@@ -139,6 +151,23 @@ func (n *nemesis) fault(ctx context.Context, f trouble, d time.Duration) {
 	}
 	net.lose(false)
 	net.join()
+}
+
+// read has a replica asked for the whole bank, by several at once. Such reads wait in the sockets of one that
+// sleeps: when it wakes it still takes itself for the leader, and must not answer them from what it had. The
+// function that is returned waits for them.
+func (n *nemesis) read(ctx context.Context, at int) (wait func()) {
+	var running sync.WaitGroup
+	for _, x := range n.readers {
+		d := &deed{client: x.number, kind: viewAll, call: n.heard.now()}
+		n.heard.add(d)
+		running.Go(func() {
+			if x.try(ctx, at, d, tryLimit) == nil {
+				d.back, d.answered = n.heard.now(), true
+			}
+		})
+	}
+	return running.Wait
 }
 
 func (n *nemesis) String() string {

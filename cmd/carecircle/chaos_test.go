@@ -25,7 +25,7 @@ var (
 )
 
 const (
-	shortFire  = 27 * time.Second
+	shortFire  = 36 * time.Second
 	longRound  = time.Minute // of fire, between two looks at everything
 	judgeLimit = 2 * time.Minute
 	askedAgain = 60 // commands, at the end of a round
@@ -89,6 +89,10 @@ func newSiege(t *testing.T, seed uint64) *siege {
 	s.nemesis = &nemesis{t: t, circle: s.circle, heard: s.heard, dice: rand.New(rand.NewPCG(seed, 1))}
 	for n := range clientsEach * chaosReplicas {
 		s.clients = append(s.clients, newChaosClient(s.circle, s.heard, n, seed))
+	}
+	for n := range readersAtIt {
+		x := newChaosClient(s.circle, s.heard, len(s.clients)+n, seed)
+		s.nemesis.readers = append(s.nemesis.readers, x)
 	}
 	s.circle.fund(t, s.heard)
 	return s
