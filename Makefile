@@ -11,6 +11,7 @@ SEEDS ?= 200
 FUZZTIME ?= 30s
 BENCH ?= .
 SOAK ?= Soak
+MINUTES ?= 10
 TIMEOUT ?= 25m
 
 GO ?= go
@@ -27,15 +28,16 @@ SEARCH := grep -rE --include='*_test.go' --exclude-dir=node_modules --exclude-di
 .PHONY: help
 help: ## list the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t18
-	@echo "  Settings: SEEDS=$(SEEDS) FUZZTIME=$(FUZZTIME) BENCH=$(BENCH) SOAK=$(SOAK) TIMEOUT=$(TIMEOUT)"
+	@echo "  Settings: SEEDS=$(SEEDS) FUZZTIME=$(FUZZTIME) BENCH=$(BENCH) SOAK=$(SOAK) MINUTES=$(MINUTES)" \
+		"TIMEOUT=$(TIMEOUT)"
 
 # --- What the machine must have ----------------------------------------------------------------------------
 
 # Program and the Debian package it comes in: a browser for the page tests, two accounting programs that
 # check our books with eyes of their own, a C compiler for the race detector, Prometheus' and systemd's own
-# checks of what deploy holds; strace, which makes system calls fail.
+# checks of what deploy holds; strace, which makes system calls fail; what makes networks with faults.
 NEEDS := chromium:chromium hledger:hledger bean-check:beancount gcc:gcc promtool:prometheus \
-	systemd-analyze:systemd strace:strace
+	systemd-analyze:systemd strace:strace ip:iproute2 nft:nftables
 
 .PHONY: deps
 deps: ## install what the tests need and the machine lacks (Debian, as root)
@@ -138,8 +140,8 @@ bench: build ## measure: Go benchmarks, then the running program
 	$(if $(wildcard cmd/carecircle/bench*.go),$(call stage,the program,bin/carecircle bench ledger))
 
 .PHONY: soak
-soak: build ## run the long tests of the real program, for as long as they take
-	$(GO) test ./cmd/carecircle -run '$(SOAK)' -count=1 -timeout 0 -v -args -soak
+soak: build ## run the long tests of the real program; that of three replicas under fire lasts MINUTES
+	$(GO) test ./cmd/carecircle -run '$(SOAK)' -count=1 -timeout 0 -v -args -soak -minutes=$(MINUTES)
 
 .PHONY: clean
 clean: ## remove what was built; what npm fetched stays

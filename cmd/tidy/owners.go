@@ -32,6 +32,7 @@ var libraries = []library{
 	{prefix: "github.com/prometheus/", owners: []string{"node/metrics", "federation/p2p"}},
 	{prefix: "github.com/coreos/go-systemd/", owners: []string{"cmd/carecircle"}},
 	{prefix: "github.com/evanw/esbuild", owners: []string{"node/web"}},
+	{prefix: "github.com/anishathalye/porcupine", testOwners: []string{"cmd/carecircle"}},
 	{prefix: "github.com/chromedp/", testOwners: []string{"node/web", "cmd/carecircle"}},
 }
 
