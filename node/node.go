@@ -45,7 +45,7 @@ type Options struct {
 	Master vault.Master
 	// Copies lists the backups there are, with when they go; nil: none are known.
 	Copies func() []member.Copy
-	// Baseline has the bench compare: BaselineBolt or BaselineMemory. What such a node is told is lost.
+	// Baseline has the bench compare: BaselineBolt or BaselineMemory. No circle is kept on one.
 	Baseline string
 
 	others Others // instead of the circle's replicas; tests only
