@@ -447,6 +447,7 @@ func plant(t *testing.T, seed uint64, size int, row bool) {
 	if row {
 		victim.r.mu.Lock()
 		victim.state.Set([]byte("s/planted"), []byte{1})
+		victim.state.durable.Set([]byte("s/planted"), []byte{1}) // it may be killed yet
 		victim.r.mu.Unlock()
 	} else {
 		s.kill(victim)
