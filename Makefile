@@ -138,8 +138,10 @@ bench: build ## measure: Go benchmarks, then the running program
 	$(call stage,one replica,bin/carecircle bench ledger --seconds 3)
 	$(call stage,three replicas,for clients in 1 16 256; do \
 		bin/carecircle bench ledger --replicas 3 --clients $$clients --seconds 3 -o csv; done)
-	$(call stage,three replicas in bulk,bin/carecircle bench ledger --replicas 3 --clients 8 --batch 1000 --seconds 3)
-	$(call stage,the plain way,bin/carecircle bench ledger --replicas 3 --clients 64 --seconds 3 --baseline -o csv)
+	$(call stage,three replicas in bulk,\
+		bin/carecircle bench ledger --replicas 3 --clients 8 --batch 1000 --seconds 3)
+	$(call stage,the plain way,\
+		bin/carecircle bench ledger --replicas 3 --clients 64 --seconds 3 --baseline -o csv)
 
 .PHONY: soak
 soak: build ## run the long tests of the real program, for as long as they take

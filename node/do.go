@@ -147,10 +147,7 @@ func (n *Node) resultAsNode(ctx context.Context, kind string, body any) (any, er
 }
 
 // leads tells whether this replica leads the circle.
-func (n *Node) leads() bool {
-	s := n.replica.Status()
-	return s.Err == nil && s.Leader == s.ID
-}
+func (n *Node) leads() bool { return n.replica.Leads() }
 
 var _ replicaOf = (*replica.Replica)(nil)
 

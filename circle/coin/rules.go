@@ -130,10 +130,11 @@ func pay(tx *machine.Tx, b Pay) (Moved, error) {
 	if _, err := member.Known(tx, b.To); err != nil {
 		return Moved{}, err
 	}
-	for _, id := range []string{from, b.To} {
-		if err := OpenPerson(tx, id); err != nil {
-			return Moved{}, err
-		}
+	if err := OpenPerson(tx, from); err != nil {
+		return Moved{}, err
+	}
+	if err := openKnown(tx, b.To); err != nil {
+		return Moved{}, err
 	}
 	b.Note.Of = from
 	a, err := Move(tx, Movement{

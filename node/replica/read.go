@@ -41,6 +41,9 @@ func (r *Replica) Read(fn func(state machine.Reader) error) error {
 	return fn(r.cfg.State)
 }
 
+// Leads tells whether this replica leads its circle, as far as it knows.
+func (r *Replica) Leads() bool { return r.hasStopped() == nil && r.raft.State() == raft.Leader }
+
 // Status is where a replica stands.
 type Status struct {
 	ID            string
