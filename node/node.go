@@ -43,7 +43,7 @@ type Options struct {
 	Fatal func(error)
 	// Master says where the master key comes from, where the node's keys are sealed.
 	Master vault.Master
-	// Baseline has the bench compare: BaselineBolt or BaselineMemory. What such a node is told is lost.
+	// Baseline has the bench compare: BaselineBolt or BaselineMemory. No circle is kept on one.
 	Baseline string
 
 	others Others // instead of the circle's replicas; tests only
