@@ -106,7 +106,7 @@ lint: assets $(TOOLS) ## check the source: house rules, gofumpt, vet, staticchec
 	$(call stage,golangci-lint,bin/golangci-lint run ./...)
 
 # Where goroutines meet. Race tests take a C compiler and several times as long, so models get fewer rounds.
-CONCURRENT := federation/p2p node node/api node/auth node/gossip node/replica node/store node/web
+CONCURRENT := federation/p2p node node/api node/auth node/gossip node/peers node/replica node/store node/web
 RACED := $(foreach dir,$(CONCURRENT),$(if $(wildcard $(dir)/*_test.go),./$(dir)))
 
 .PHONY: unit

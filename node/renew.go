@@ -156,12 +156,15 @@ func (n *Node) rebuild(damage error) error {
 	return n.openStores()
 }
 
-// damageOf says what else stands in the way, once.
+const aloneAdvice = "this is the circle's only replica, so there is no other copy: keep this directory, and" +
+	" restore a backup into an empty one: carecircle restore"
+
+// damageOf says what else stands in the way, once, and what to do.
 func damageOf(damage, err error) error {
 	if err.Error() == damage.Error() {
-		return damage
+		return fmt.Errorf("%w; %s", damage, aloneAdvice)
 	}
-	return fmt.Errorf("%w; the state cannot be made anew either: %w", damage, err)
+	return fmt.Errorf("%w; the state cannot be made anew either: %w; %s", damage, err, aloneAdvice)
 }
 
 // forgetDamage removes what markDamaged noted.

@@ -172,7 +172,9 @@ func greet(c *cobra.Command, n *node.Node) error {
 		_, err = fmt.Fprintf(w, "No sign-in link for %s yet: %s\n", name, refusal.Message)
 		return err
 	}
-	if err != nil {
+	if err != nil { // the circle may not be able to decide just now: its node runs all the same
+		_, err = fmt.Fprintf(w, "No sign-in link for %s just now. To make one: carecircle link %s\n",
+			name, founder)
 		return err
 	}
 	_, err = fmt.Fprintf(w, "First sign-in of %s, once, within 7 days: %s\n", name, link)
