@@ -226,11 +226,11 @@ func (s *Scrub) conclude() {
 	}
 	s.Result = ScrubWhole
 	for _, r := range s.Replicas {
-		switch {
-		case r.Disk == diskDamaged:
+		switch r.Disk {
+		case diskDamaged:
 			s.Result, s.Says = ScrubDamaged, "the disk of "+r.ID+" is damaged"
 			return
-		case r.Disk == diskUnchecked:
+		case diskUnchecked:
 			s.Result, s.Says = ScrubIncomplete, r.ID+" was not checked: "+r.Says
 		}
 	}

@@ -144,6 +144,7 @@ func (n *nemesis) fault(ctx context.Context, f trouble, d time.Duration) {
 		pause(ctx, d+sleepsLonger)
 		defer n.read(ctx, leader)()
 		d = beforeWaking
+	case troubles: // their number, and none
 	}
 	pause(ctx, d)
 	if err := n.circle.replicas[leader].pause(false); err != nil {

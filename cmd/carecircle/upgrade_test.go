@@ -77,7 +77,6 @@ func buildNext(t *testing.T) string {
 type upgraded struct {
 	t      *testing.T
 	old    string
-	next   string
 	ids    []string
 	dirs   []string
 	as     []*api.Client // the operator at each

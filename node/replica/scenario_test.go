@@ -176,7 +176,7 @@ func (s *scenario) decide(what string, do func(lead *Replica) error) {
 				killed = true
 				<-time.After(time.Duration(s.rnd.IntN(30)) * time.Millisecond)
 				s.kill(n)
-				<-done
+				last = <-done
 				s.open(n)
 				continue
 			}
