@@ -106,7 +106,9 @@ lint: assets $(TOOLS) ## check the source: house rules, gofumpt, vet, staticchec
 	$(call stage,golangci-lint,bin/golangci-lint run ./...)
 
 # Where goroutines meet. Race tests take a C compiler and several times as long, so models get fewer rounds.
-CONCURRENT := federation/p2p node node/api node/auth node/gossip node/peers node/replica node/store node/web
+CONCURRENT := federation/p2p node node/api node/auth node/gossip node/peers node/replica node/web
+# Of the stores only what runs beside each other: their tests of damage take minutes under the detector.
+STORE_RACES := Readers|Beside|Flush|Cache|WriteBehind
 RACED := $(foreach dir,$(CONCURRENT),$(if $(wildcard $(dir)/*_test.go),./$(dir)))
 
 .PHONY: unit
@@ -116,6 +118,8 @@ unit: assets ## run every test
 .PHONY: race
 race: assets ## run the tests of the concurrent packages under the race detector
 	$(call stage,race detector,CGO_ENABLED=1 $(GO) test -race -short -timeout $(TIMEOUT) $(RACED))
+	$(call stage,race detector on the stores,CGO_ENABLED=1 $(GO) test -race -short -timeout $(TIMEOUT) \
+		-run '$(STORE_RACES)' ./node/store)
 
 .PHONY: test
 test: deps build lint unit race ## all that CI runs: build, lint, tests, race detector
