@@ -36,7 +36,7 @@ type ReplicaConfig struct {
 	// Advertise and AdvertiseGossip are where others reach the two, if that is elsewhere.
 	Advertise       string `json:"advertise,omitempty"`
 	AdvertiseGossip string `json:"advertiseGossip,omitempty"`
-	Joined          bool   `json:"joined,omitempty"` // it was not the circle's first
+	Joined          bool   `json:"joined,omitempty"` // its books began with the others' copy
 }
 
 // Check says what is missing or wrong.

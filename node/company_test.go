@@ -292,6 +292,57 @@ func TestDamagedReplicaHeals(t *testing.T) {
 	}
 }
 
+// The circle's first replica heals like any other: it must not begin the circle a second time. So does one
+// whose stores are gone altogether, which must not vote on the strength of having nothing.
+func TestLostDisksHeal(t *testing.T) {
+	for name, lose := range map[string]func(t *testing.T, dir string){
+		"damaged": func(t *testing.T, dir string) { write(t, dir, "DAMAGED", "log entry 7 is damaged") },
+		"gone": func(t *testing.T, dir string) {
+			for _, part := range []string{"state", "log", "snapshots"} {
+				if err := os.RemoveAll(filepath.Join(dir, part)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCompany(t, 3)
+			alice := c.invite(0, "Alice")
+			for i, id := range []string{replicas.First, "r2", "r3"} {
+				c.must(i, "coin.earn", coin.Earn{Person: alice, Minutes: 60, Activity: "garden"})
+				c.stop(i)
+				lose(t, c.dirs[i])
+				other := (i + 1) % 3
+				c.must(other, "coin.earn", coin.Earn{Person: alice, Minutes: 30, Activity: "garden"})
+				c.start(i)
+				if got, want := c.earned(i, alice), int64(i+1)*90; got != want {
+					t.Errorf("healed, %s reads %d minutes, want %d", id, got, want)
+				}
+				c.until("the healed "+id+" counts again", func() bool {
+					p := c.decided(other, id)
+					return p.Status == replicas.Voting && p.Life == 1 && c.nodes[other].Counts(id)
+				})
+			}
+		})
+	}
+}
+
+// decided is what the circle has decided of a replica, as another one reads it.
+func (c *company) decided(at int, id string) (p replicas.Replica) {
+	c.t.Helper()
+	err := c.nodes[at].Fresh(c.t.Context())
+	if err == nil {
+		err = c.nodes[at].Read(func(r machine.Reader) error {
+			p, _ = replicas.Find(r, id)
+			return nil
+		})
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return p
+}
+
 // An invitation is for one machine, and only the circle's own gives one.
 func TestJoinTicket(t *testing.T) {
 	c := newCompany(t, 1)
@@ -374,4 +425,32 @@ func TestReadsAtAnyDoor(t *testing.T) {
 		!strings.Contains(body, "out of date") {
 		t.Errorf("alone, a page: %s %s", res.Status, body)
 	}
+}
+
+// A machine whose key was changed says so at its start; it does not wait for others that will not know it.
+func TestChangedHostKey(t *testing.T) {
+	c := newCompany(t, 3)
+	c.stop(1)
+	path := filepath.Join(c.dirs[1], "host.key")
+	kept, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := os.ReadFile(filepath.Join(c.dirs[2], "host.key"))
+	if err == nil {
+		err = os.WriteFile(path, other, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err = node.Open(ctx, c.dirs[1], node.Options{Fatal: func(error) {}})
+	if err == nil || !strings.Contains(err.Error(), "host.key") || ctx.Err() != nil {
+		t.Errorf("with another machine's key: %v", err)
+	}
+	if err := os.WriteFile(path, kept, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.start(1)
 }

@@ -2,11 +2,13 @@ package node
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
+	"github.com/carecircle/carecircle/circle/replicas"
 	"github.com/carecircle/carecircle/node/api"
 	"github.com/carecircle/carecircle/node/replica"
 	"github.com/carecircle/carecircle/node/vault"
@@ -35,6 +37,26 @@ func (n *Node) checkCircle() error {
 	if ok && c.ID != string(n.Keys.CircleID()) {
 		return fmt.Errorf("%s in %s is not the key of the circle %s, whose books are there: it was changed"+
 			" or is damaged; restore it from a backup", circleKey, n.Dir, c.ID)
+	}
+	return n.checkHost()
+}
+
+// checkHost makes sure that this machine's key is the one the circle knows it by: with another the other
+// replicas would not speak with it, and it could only wait. A restored circle's machine has a new one.
+func (n *Node) checkHost() error {
+	note, err := n.toOpen(n.state)
+	if err != nil || note != nil {
+		return err
+	}
+	id := replicas.First
+	if n.Config.Replica != nil {
+		id = n.Config.Replica.ID
+	}
+	p, ok := replicas.Find(n.state, id)
+	if ok && !n.Keys.HostPublic().Equal(ed25519.PublicKey(p.Host)) {
+		return fmt.Errorf("%s in %s is not the key by which the circle knows its replica %q: it was changed"+
+			" or is damaged; put it back, or remove the replica and let this machine join as a new one in"+
+			" an empty directory", hostKey, n.Dir, id)
 	}
 	return nil
 }

@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"slices"
 
 	"github.com/carecircle/carecircle/circle/machine"
+	"github.com/carecircle/carecircle/node/replica"
 	"github.com/carecircle/carecircle/node/store"
 	"github.com/carecircle/carecircle/node/vault"
 )
@@ -59,3 +61,10 @@ func (n *Node) TakeSnapshot() error { return n.replica.Snapshot() }
 
 // SnapshotKey returns the key of the circle's snapshots.
 func (k Keys) SnapshotKey() []byte { return k.snapshot() }
+
+// Counts tells whether raft counts a replica, as this one knows.
+func (n *Node) Counts(id string) bool {
+	return slices.ContainsFunc(n.replica.Servers(), func(s replica.Server) bool {
+		return s.ID == id && s.Voter
+	})
+}

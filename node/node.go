@@ -215,6 +215,9 @@ func (n *Node) openStores() error {
 	if err := store.Bind(state, n.log, snapshots); err != nil {
 		return err
 	}
+	if err := store.BindHome(n.Dir, state); err != nil {
+		return err
+	}
 	if err := n.checkCircle(); err != nil {
 		return err
 	}

@@ -108,7 +108,7 @@ func (n *Node) heal(ctx context.Context, damage error) error {
 	if err := n.company.renew(ctx); err != nil {
 		return errors.Join(damage, err)
 	}
-	if err := n.setAside(); err != nil {
+	if err := n.beginAnew(); err != nil {
 		return errors.Join(damage, err)
 	}
 	n.options.Log.Warn("this replica begins anew with the others' copy; what was damaged is kept",
@@ -187,6 +187,19 @@ func (n *Node) closeStores() error {
 	}
 	n.state, n.log = nil, nil
 	return errors.Join(errs...)
+}
+
+// beginAnew makes room for the others' copy. From here on this is a replica that joined, even if it was the
+// circle's first: with empty stores it must not begin a circle.
+func (n *Node) beginAnew() error {
+	n.Config.Replica.Joined = true
+	if err := writeConfig(n.Dir, n.Config); err != nil {
+		return err
+	}
+	if err := store.UnbindHome(n.Dir); err != nil {
+		return err
+	}
+	return n.setAside()
 }
 
 // setAside moves the stores out of the way. Doing it again after a crash moves the rest.

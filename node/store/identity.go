@@ -50,6 +50,35 @@ func Bind(state *State, log *Log, snapDir string) error {
 	return nil
 }
 
+// BindHome makes sure, after Bind, that the stores are those with which the node in directory home ran last:
+// all three together may be lost or exchanged as well, and raft must not vote on the strength of empty ones.
+func BindHome(home string, state *State) error {
+	theirs, err := readIdentity(state.cfg.Dir)
+	if err != nil {
+		return fmt.Errorf("bind the stores to %s: %w", home, err)
+	}
+	ours, err := readIdentity(home)
+	if err == nil && ours == "" {
+		err = writeFile(filepath.Join(home, identityFile), []byte(identityPrefix+theirs+"\n"))
+	} else if err == nil && ours != theirs {
+		err = fmt.Errorf("%w: state, log and snapshots are not those that this node had, ids %s and %s: %s",
+			ErrApart, theirs, ours, bindAdvice)
+	}
+	if err != nil {
+		return fmt.Errorf("bind the stores to %s: %w", home, err)
+	}
+	return nil
+}
+
+// UnbindHome lets the node in directory home begin with other stores.
+func UnbindHome(home string) error {
+	err := os.Remove(filepath.Join(home, identityFile))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("unbind the stores of %s: %w", home, err)
+	}
+	return syncDir(home)
+}
+
 func bind(parts []part) error {
 	id, from, allEmpty := "", part{}, true
 	missing := []part{}

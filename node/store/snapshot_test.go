@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -297,5 +298,36 @@ func TestBind(t *testing.T) {
 	must(t, os.WriteFile(path("l2", identityFile), []byte("nonsense"), 0o600))
 	if err := start("s2", "l2", "n2", false); err == nil || !strings.Contains(err.Error(), "not an id") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestBindHome wants the stores that the node had, though all of them be lost or exchanged together.
+func TestBindHome(t *testing.T) {
+	root := t.TempDir()
+	start := func(stores string) error {
+		dir := func(part string) string { return filepath.Join(root, stores, part) }
+		s, l := mustState(t, stateConfig(t, dir("state"))), mustLog(t, logConfig(t, dir("log")))
+		must(t, Bind(s, l, dir("snapshots")))
+		err := BindHome(root, s)
+		must(t, s.Close())
+		must(t, l.Close())
+		return err
+	}
+	must(t, start("first"))
+	must(t, start("first"))
+	for range 2 { // it stays an error
+		if err := start("second"); !errors.Is(err, ErrApart) {
+			t.Errorf("exchanged: %v", err)
+		}
+	}
+	must(t, os.RemoveAll(filepath.Join(root, "first")))
+	if err := start("first"); !errors.Is(err, ErrApart) {
+		t.Errorf("lost: %v", err)
+	}
+	must(t, UnbindHome(root))
+	must(t, UnbindHome(root))
+	must(t, start("second"))
+	if err := start("first"); !errors.Is(err, ErrApart) {
+		t.Errorf("exchanged again: %v", err)
 	}
 }
