@@ -181,7 +181,12 @@ func OperatorToken(dir string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read operator token: %w", err)
 	}
-	return strings.TrimSpace(string(raw)), nil
+	token := strings.TrimSpace(string(raw))
+	if secret, err := base64.RawURLEncoding.DecodeString(token); err != nil || len(secret) == 0 {
+		return "", fmt.Errorf("%s is damaged: it must hold one line of base64; put any such line of 32"+
+			" characters there", filepath.Join(dir, operatorFile))
+	}
+	return token, nil
 }
 
 func writeSecret(path string, n int) error {
