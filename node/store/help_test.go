@@ -77,7 +77,11 @@ func entries(first uint64, n int, term uint64) []*raft.Log {
 // copyDir is what a crash leaves: the files as they are, without a Close.
 func copyDir(t testing.TB, from, to string) {
 	t.Helper()
-	must(t, filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+	must(t, copyFiles(from, to))
+}
+
+func copyFiles(from, to string) error {
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -89,7 +93,7 @@ func copyDir(t testing.TB, from, to string) {
 			return nil
 		}
 		return copySparse(path, filepath.Join(to, rel))
-	}))
+	})
 }
 
 // copySparse leaves holes where there are zeros: Badger's files are large and mostly empty.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -127,7 +128,7 @@ func TestKilledStateKnowsItsTables(t *testing.T) {
 	until(t, "tables", func() bool { return len(s.tables()) > 0 })
 	must(t, s.Flush())
 	dir := filepath.Join(root, "killed")
-	copyDir(t, cfg.Dir, dir)
+	copyStill(t, cfg.Dir, dir)
 	sums, all, err := compareTables(dir)
 	if err != nil || !all || len(sums) == 0 {
 		t.Fatalf("%d tables, all known: %t, %v", len(sums), all, err)
@@ -143,6 +144,61 @@ func TestKilledStateKnowsItsTables(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		return
+	}
+}
+
+// copyStill copies the directory of an open state when Badger has come to rest: with one write-ahead file, and
+// the same files after the copy as before it.
+func copyStill(t *testing.T, from, to string) {
+	t.Helper()
+	list := func() (names []string) {
+		entries, err := os.ReadDir(from)
+		must(t, err)
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		return names
+	}
+	until(t, "rest", func() bool {
+		before := list()
+		if mems, _ := filepath.Glob(filepath.Join(from, "*.mem")); len(mems) != 1 {
+			return false
+		}
+		must(t, os.RemoveAll(to))
+		return copyFiles(from, to) == nil && slices.Equal(before, list())
+	})
+}
+
+// Badger empties a table before it removes it. A process that ends between the two leaves an empty one, which
+// is nothing to complain of; an empty one that is needed is.
+func TestKilledWhileRemovingATable(t *testing.T) {
+	root := t.TempDir()
+	cfg := stateConfig(t, filepath.Join(root, "state"))
+	s := mustState(t, cfg)
+	s.Set([]byte("k"), []byte("v"))
+	s.Commit(7)
+	must(t, s.Close())
+	needed, err := listTables(cfg.Dir)
+	if err != nil || len(needed) == 0 {
+		t.Fatalf("no table: %v", err)
+	}
+	sums, err := readChecked(cfg.Dir)
+	must(t, err)
+	sums["000090.sst"] = 1
+	must(t, sums.write(cfg.Dir))
+	left := filepath.Join(cfg.Dir, "000090.sst")
+	must(t, os.WriteFile(left, nil, 0o600))
+	s = mustState(t, cfg)
+	if v, ok := s.Get([]byte("k")); !ok || string(v) != "v" {
+		t.Errorf("the state has %q %t", v, ok)
+	}
+	must(t, s.Close())
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the empty table is still there: %v", err)
+	}
+	must(t, os.Truncate(filepath.Join(cfg.Dir, needed[0]), 0))
+	if _, err := OpenState(cfg); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a state without its table: %v", err)
 	}
 }
 
