@@ -33,7 +33,11 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 		}
 		return answers
 	}
-	done, err := f.applyAll(logs)
+	var done []applied
+	err := f.r.disk.waitFor(logs[len(logs)-1].Index)
+	if err == nil {
+		done, err = f.applyAll(logs)
+	}
 	f.r.applied.Store(f.r.cfg.State.Applied())
 	f.r.progress.made()
 	f.r.pulse.applied()

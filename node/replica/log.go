@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -22,6 +23,13 @@ type timedStore struct {
 	wrote func(entries int, took time.Duration) // nil: nobody is told
 	born  time.Time
 	since atomic.Int64 // nanoseconds after born at which a write began, plus 1; 0: none is under way
+	late  late
+}
+
+func newTimedStore(store Store, fail func(error), wrote func(int, time.Duration)) *timedStore {
+	s := &timedStore{Store: store, fail: fail, wrote: wrote, born: time.Now()}
+	s.late.moved = sync.NewCond(&s.late.mu)
+	return s
 }
 
 // StoreLog implements raft.LogStore.
@@ -29,14 +37,24 @@ func (s *timedStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Lo
 
 // StoreLogs implements raft.LogStore.
 func (s *timedStore) StoreLogs(logs []*raft.Log) error {
+	if err := s.settle(); err != nil {
+		return err
+	}
 	began := time.Now()
 	s.since.Store(int64(began.Sub(s.born)) + 1)
-	defer s.since.Store(0)
-	err := s.check("write the log", s.Store.StoreLogs(logs))
-	if err == nil && s.wrote != nil {
-		s.wrote(len(logs), time.Since(began))
+	if s.mayWait(logs) {
+		return s.storeLate(logs, began)
 	}
-	return err
+	return s.wroteAll(len(logs), began, s.Store.StoreLogs(logs))
+}
+
+// wroteAll notes the end of a write.
+func (s *timedStore) wroteAll(entries int, began time.Time, err error) error {
+	s.since.Store(0)
+	if err == nil && s.wrote != nil {
+		s.wrote(entries, time.Since(began))
+	}
+	return s.check("write the log", err)
 }
 
 // DeleteRange implements raft.LogStore.

@@ -161,7 +161,8 @@ func Open(cfg Config) (*Replica, error) {
 	r.waiting.init()
 	r.pulse.init()
 	r.proposer.init(r.handToRaft)
-	r.disk = &timedStore{Store: cfg.Log, fail: r.fail, wrote: cfg.Wrote, born: time.Now()}
+	r.disk = newTimedStore(cfg.Log, r.fail, cfg.Wrote)
+	cfg.Transport = r.disk.leaveSyncs(cfg.Transport)
 	if r.snaps, err = cfg.snapshots(); err != nil {
 		return nil, fmt.Errorf("open replica %s: %w", cfg.ID, err)
 	}
@@ -182,6 +183,7 @@ func Open(cfg Config) (*Replica, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open replica %s: start raft: %w", cfg.ID, err)
 	}
+	r.disk.follow(r.raft)
 	r.shutdown = sync.OnceValue(func() raft.Future { return r.raft.Shutdown() })
 	r.pace()
 	r.running.Go(func() { r.attend(notify) })

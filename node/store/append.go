@@ -7,9 +7,12 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// append writes entries with one write and one sync, and with them the staged commit index as far as they
-// reach. It needs writing held, as everything in this file.
+// append writes entries with one write, and with them the staged commit index as far as they reach, after
+// having synced those before. It needs writing held, as everything in this file.
 func (l *Log) append(entries []*raft.Log) error {
+	if err := l.settle(); err != nil {
+		return err
+	}
 	need := 0
 	for _, e := range entries {
 		need += entryBytes(e) + framesRoom
@@ -36,6 +39,7 @@ func (l *Log) append(entries []*raft.Log) error {
 	if err := w.write(); err != nil {
 		return err
 	}
+	l.late = w.s.file
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w.done()
@@ -52,7 +56,11 @@ func (l *Log) appendRange(x extent) error {
 	start := len(w.b)
 	w.b = x.append(append(w.b, make([]byte, headBytes)...))
 	w.seal(start, rangeFrame, true)
-	if err := w.write(); err != nil {
+	err = w.write()
+	if err == nil {
+		err = datasync(w.s.file)
+	}
+	if err != nil {
 		return err
 	}
 	l.mu.Lock()
@@ -101,10 +109,8 @@ func (w *batch) seal(start int, kind byte, last bool) place {
 }
 
 func (w *batch) write() error {
-	if _, err := w.s.file.WriteAt(w.b, w.s.end); err != nil {
-		return err
-	}
-	return datasync(w.s.file)
+	_, err := w.s.file.WriteAt(w.b, w.s.end)
+	return err
 }
 
 // done counts the batch as written. It needs mu held: readers look at the runs.

@@ -22,7 +22,7 @@ type LogConfig struct {
 }
 
 // Log is raft's log and stable store, in segments: files that are only ever written at their end. Every
-// call that changes something has it on disk, synced, when it returns nil. The entries are always one
+// call that changes something, but for WriteLogs, has it on disk, synced, when it returns nil. The entries are always one
 // unbroken range of indices, whenever the process dies; entries stored by one call of StoreLogs come as a
 // whole or from the front on, never with a hole.
 //
@@ -40,6 +40,7 @@ type Log struct {
 
 	writing sync.Mutex // one change of the entries at a time
 	buf     []byte     // of the batch being written
+	late    *os.File   // a segment with a batch that is not synced yet; nil: there is none
 
 	mu        sync.RWMutex // guards what follows
 	extent                 // what the segments hold
@@ -167,11 +168,50 @@ func (l *Log) StoreLog(entry *raft.Log) error { return l.StoreLogs([]*raft.Log{e
 // next index come only after raft has restored a snapshot, and was perhaps interrupted before it removed
 // the old entries: these are removed first.
 func (l *Log) StoreLogs(entries []*raft.Log) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	if err := l.store(entries); err != nil {
+		return err
+	}
+	return l.settle()
+}
+
+// WriteLogs is StoreLogs but for the sync of its last write: the entries can be read, and a power cut may take
+// the end of them until Sync, or any other change of the log, has returned. So never more than one write is
+// without its sync, and what a power cut leaves of it is told from damage as ever.
+func (l *Log) WriteLogs(entries []*raft.Log) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	return l.store(entries)
+}
+
+// Sync returns when all entries written would outlive a power cut.
+func (l *Log) Sync() error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	if err := l.usable(); err != nil {
+		return err
+	}
+	return l.settle()
+}
+
+// settle syncs what was written last. It needs writing held.
+func (l *Log) settle() error {
+	if l.late == nil {
+		return nil
+	}
+	if err := datasync(l.late); err != nil {
+		return l.faults.report(fmt.Errorf("log: sync entries: %w", err))
+	}
+	l.late = nil
+	return nil
+}
+
+// store writes entries, and needs writing held.
+func (l *Log) store(entries []*raft.Log) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	l.writing.Lock()
-	defer l.writing.Unlock()
 	if err := l.usable(); err != nil {
 		return err
 	}
@@ -272,7 +312,10 @@ func (l *Log) delete(low, high uint64) error {
 		}
 	}
 	l.mu.Unlock()
-	err := l.appendRange(x)
+	err := l.settle()
+	if err == nil {
+		err = l.appendRange(x)
+	}
 	if err == nil {
 		err = l.dropFront()
 	}
@@ -327,7 +370,11 @@ func (l *Log) Verify(ctx context.Context, rate int) (entries uint64, err error) 
 func (l *Log) Close() error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
-	if err := l.closeFiles(); err != nil {
+	var err error
+	if l.faults.err() == nil {
+		err = l.settle()
+	}
+	if err := errors.Join(err, l.closeFiles()); err != nil {
 		return fmt.Errorf("close log: %w", err)
 	}
 	return nil
