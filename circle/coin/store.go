@@ -10,9 +10,9 @@ import (
 
 var (
 	accounts = machine.NewTable[ledger.Account]("coin", "account")
-	entries  = machine.NewTable[ledger.Entry]("coin", "entry")
+	entries  = machine.NewNumberedTable[ledger.Entry]("coin", "entry")
 	records  = machine.NewTable[ledger.Record]("coin", "record")
-	lines    = machine.NewTable[ledger.Line]("coin", "line")
+	lines    = machine.NewNumberedTable[ledger.Line]("coin", "line")
 	heads    = machine.NewTable[uint64]("coin", "head")
 
 	// What was recorded many at a time: see ledger.Page and ledger.LinePage.

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"bytes"
 	"iter"
 	"reflect"
 )
@@ -16,6 +17,9 @@ func (k Key) Num(n uint64) Key { return bigEndian(k[:len(k):len(k)], n) }
 
 // Bytes appends a part of fixed length, such as an id or a hash.
 func (k Key) Bytes(b []byte) Key { return append(k[:len(k):len(k)], b...) }
+
+// numberBytes is the length of a number part.
+const numberBytes = 8
 
 func (k Key) num() uint64 {
 	var n uint64
@@ -46,6 +50,26 @@ type Table[V any] struct {
 // NewTable names a table; feature and name together must be the circle's only one.
 func NewTable[V any](feature, name string) Table[V] {
 	return Table[V]{prefix: Key(tablePrefix).Str(feature + "." + name), flat: isFlat(reflect.TypeFor[V]())}
+}
+
+// NewNumberedTable is NewTable for rows whose key ends in a number that counts them up, as of a journal: a store
+// may then keep many of them as one, see Numbered.
+func NewNumberedTable[V any](feature, name string) Table[V] {
+	t := NewTable[V](feature, name)
+	numbered[string(t.prefix)] = true
+	return t
+}
+
+// numbered has the prefixes of the numbered tables. It is written while packages begin, and read later.
+var numbered = map[string]bool{}
+
+// Numbered tells whether a whole key ends in a number that counts rows up.
+func Numbered(key []byte) bool {
+	if bytes.HasPrefix(key, journalPrefix) || bytes.HasPrefix(key, eventPrefix) {
+		return len(key) == len(journalPrefix)+numberBytes
+	}
+	end := bytes.IndexByte(key, 0) + 1
+	return end > 0 && len(key) >= end+numberBytes && numbered[string(key[:end])]
 }
 
 // isFlat tells whether a type holds nothing that two values could share: such a value is the same whether it

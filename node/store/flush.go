@@ -143,13 +143,18 @@ func (s *State) flush() error {
 // write puts rows and the applied index into one transaction and returns the totals after it.
 func (s *State) write(rows *btree.BTreeG[dirtyRow], applied uint64, t totals) (totals, error) {
 	began := time.Now()
-	txn := s.db.NewTransaction(true)
+	txn, seen := s.db.NewTransaction(true), s.db.NewTransaction(false)
 	defer txn.Discard()
+	defer seen.Discard()
+	w := rowWriter{s: s, txn: txn, before: seen, totals: &t, packer: packer{put: txn.SetEntry}}
 	var err error
 	rows.Scan(func(r dirtyRow) bool {
-		err = s.writeRow(txn, r, &t)
+		err = w.write(r)
 		return err == nil
 	})
+	if err == nil {
+		err = w.flush()
+	}
 	if err == nil {
 		err = txn.Set(appliedKey, encodeMeta(applied, t))
 	}
@@ -162,7 +167,8 @@ func (s *State) write(rows *btree.BTreeG[dirtyRow], applied uint64, t totals) (t
 	return t, err
 }
 
-// writeRow puts one row into the transaction and into the totals, and takes the row before it out of them.
+// writeRow puts a row that is by itself into the transaction and into the totals, and takes the row before it
+// out of them.
 func (s *State) writeRow(txn *badger.Txn, r dirtyRow, t *totals) (err error) {
 	key := rowKey(r.key)
 	var old []byte

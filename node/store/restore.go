@@ -84,9 +84,11 @@ func fillDB(db *badger.DB, cfg StateConfig, r io.Reader) error {
 	}
 	batch := db.NewWriteBatch()
 	defer batch.Cancel()
-	applied, totals, err := readSnapshot(r, func(key, value []byte) error {
-		return batch.Set(rowKey(key), value)
-	})
+	rows := packer{put: batch.SetEntry}
+	applied, totals, err := readSnapshot(r, rows.add)
+	if err == nil {
+		err = rows.flush()
+	}
 	if err != nil {
 		return fmt.Errorf("read the snapshot: %w", err)
 	}

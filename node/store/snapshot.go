@@ -140,9 +140,21 @@ func (n *Snap) rows(fn func(key, value []byte) error) error {
 	defer it.Close()
 	for it.Rewind(); it.Valid(); it.Next() {
 		item := it.Item()
-		err := item.Value(func(value []byte) error { return fn(item.Key()[1:], value) })
+		if item.UserMeta() != stripMeta {
+			err := item.Value(func(value []byte) error { return fn(item.Key()[1:], value) })
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		p, err := readStrip(item)
 		if err != nil {
-			return err
+			return n.s.faults.report(err)
+		}
+		for i, value := range p.values {
+			if err := fn(p.at(i), value); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

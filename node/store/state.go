@@ -102,7 +102,7 @@ func rowHash(key, value []byte) uint64 {
 const (
 	rowSpace    = 'r' // first byte of a row's key in Badger
 	metaSpace   = 'm'
-	metaVersion = 1
+	metaVersion = 2       // 1 knows no strips
 	metaBytes   = 1 + 3*8 // version, applied index, rows, sum
 )
 
@@ -181,7 +181,7 @@ func (s *State) readMeta() error {
 		if err != nil || !ok {
 			return err
 		}
-		if len(raw) != metaBytes || raw[0] != metaVersion {
+		if len(raw) != metaBytes || raw[0] == 0 || raw[0] > metaVersion {
 			return fmt.Errorf("written in another format than %d (%x): use a newer carecircle",
 				metaVersion, raw)
 		}
@@ -228,7 +228,7 @@ func (s *State) Get(key []byte) ([]byte, bool) {
 	}
 	txn := s.db.NewTransaction(false)
 	defer txn.Discard()
-	value, ok, err := read(txn, rowKey(key))
+	value, ok, err := readRow(txn, key)
 	if err != nil {
 		_ = s.faults.report(fmt.Errorf("state: read a row: %w", err))
 		return nil, false

@@ -53,8 +53,34 @@ func copyMem(rows []keyValue) *machine.Mem {
 	return mem
 }
 
+// Rows of a numbered table are kept in strips.
+var _ = machine.NewNumberedTable[uint64]("test", "numbered")
+
+// numberedKey is a key of one of three series; the numbers of one of them carry over into the next byte.
+func numberedKey(series int, n uint64) []byte {
+	table := []byte("s/test.numbered\x00")
+	switch series {
+	case 0:
+		return machine.Key("j/").Num(n)
+	case 1:
+		return machine.Key(table).Num(250 + n)
+	default:
+		return machine.Key(table).Str("x").Num(n)
+	}
+}
+
+const numberedSeries, numberedRows = 3, 12
+
 var (
 	anyKey = rapid.Custom(func(t *rapid.T) []byte {
+		if rapid.Bool().Draw(t, "numbered") {
+			key := numberedKey(rapid.IntRange(0, numberedSeries-1).Draw(t, "series"),
+				rapid.Uint64Range(0, numberedRows-1).Draw(t, "n"))
+			if rapid.IntRange(0, 9).Draw(t, "part") == 0 {
+				return key[:len(key)-rapid.IntRange(1, 9).Draw(t, "less")]
+			}
+			return key
+		}
 		return rapid.SliceOfN(rapid.SampledFrom([]byte{0, 'a', 'b', 0xff}), 0, 3).Draw(t, "key")
 	})
 	anyFrom = rapid.Custom(func(t *rapid.T) []byte {
@@ -77,7 +103,31 @@ func everyKey() [][]byte {
 		}
 		from = last
 	}
+	for series := range numberedSeries {
+		for n := range uint64(numberedRows) {
+			keys = append(keys, numberedKey(series, n))
+		}
+	}
 	return keys
+}
+
+// Append adds some rows behind the last of a series.
+func (m *stateModel) Append(t *rapid.T) {
+	series, next := rapid.IntRange(0, numberedSeries-1).Draw(t, "series"), uint64(0)
+	for n := range uint64(numberedRows) {
+		if _, ok := m.mem.Get(numberedKey(series, n)); ok {
+			next = n + 1
+		}
+	}
+	for range rapid.IntRange(1, 6).Draw(t, "rows") {
+		if next == numberedRows {
+			return
+		}
+		value := bytes.Repeat([]byte{byte(next)}, rapid.SampledFrom([]int{0, 1, 5, 9000}).Draw(t, "bytes"))
+		m.s.Add(numberedKey(series, next), value)
+		m.mem.Set(numberedKey(series, next), value)
+		next++
+	}
 }
 
 func (m *stateModel) Set(t *rapid.T) {
@@ -168,7 +218,7 @@ func (m *stateModel) Walk(t *rapid.T) {
 	down, limit := rapid.Bool().Draw(t, "down"), rapid.IntRange(1, 20).Draw(t, "limit")
 	got, want := walkAll(m.s, down, prefix, from, limit), walkAll(m.mem, down, prefix, from, limit)
 	if !equalRows(got, want) {
-		t.Fatalf("walk down=%v prefix %x from %x\n got %q\nwant %q", down, prefix, from, got, want)
+		t.Fatalf("walk down=%v prefix %x from %x\n got %.3000q\nwant %.3000q", down, prefix, from, got, want)
 	}
 }
 
@@ -179,7 +229,7 @@ func (m *stateModel) Check(t *rapid.T) {
 	for _, key := range everyKey() {
 		got, gotOK := m.s.Get(key)
 		if want, wantOK := m.mem.Get(key); gotOK != wantOK || !bytes.Equal(got, want) {
-			t.Fatalf("Get(%x) = %x %v, want %x %v", key, got, gotOK, want, wantOK)
+			t.Fatalf("Get(%x) = %.20x %v, want %.20x %v", key, got, gotOK, want, wantOK)
 		}
 	}
 	m.s.mu.Lock()
@@ -210,7 +260,7 @@ func TestStateModel(t *testing.T) {
 		}()
 		rt.Repeat(map[string]func(*rapid.T){
 			"": m.Check, "set": m.Set, "set2": m.Set, "set3": m.Set, "delete": m.Delete, "delete2": m.Delete,
-			"add": m.Add, "add2": m.Add,
+			"add": m.Add, "add2": m.Add, "append": m.Append, "append2": m.Append, "append3": m.Append,
 			"commit": m.Commit, "commit2": m.Commit, "flush": m.Flush, "get": m.Get,
 			"walk": m.Walk, "walk2": m.Walk, "walk3": m.Walk, "crash": m.Crash, "reopen": m.Reopen,
 		})
@@ -454,7 +504,7 @@ func TestEveryWalk(t *testing.T) {
 				for _, down := range []bool{false, true} {
 					got := walkAll(s, down, []byte(prefix), from, 100)
 					if want := walkAll(mem, down, []byte(prefix), from, 100); !equalRows(got, want) {
-						t.Fatalf("down=%v prefix %x from %x\n got %q\nwant %q", down, prefix, from, got, want)
+						t.Fatalf("down=%v prefix %x from %x\n got %.3000q\nwant %.3000q", down, prefix, from, got, want)
 					}
 				}
 			}

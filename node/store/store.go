@@ -37,8 +37,8 @@ const (
 
 	maxFlushBytes     = 1 << 20 // with MaxCommitBytes on top it must fit into 15 % of stateMemTable
 	maxFlushRows      = 10_000
-	defaultFlushBytes = 512 << 10
-	defaultFlushRows  = 2000
+	defaultFlushBytes = 1 << 20
+	defaultFlushRows  = 6000
 
 	stateMemTable = 16 << 20
 	stateValueLog = 64 << 20

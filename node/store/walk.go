@@ -16,6 +16,23 @@ type walk struct {
 	down              bool
 }
 
+// beneath is the prefix under which Badger has the rows of the walk: a strip that begins before the prefix may
+// reach into it where that goes into a row's number.
+func (w walk) beneath() []byte {
+	if machine.Numbered(w.prefix) {
+		return w.prefix[:len(w.prefix)-numberBytes]
+	}
+	return w.prefix
+}
+
+// passes tells whether a row comes before those of the walk, in its direction.
+func (w walk) passes(key []byte) bool {
+	if !w.down {
+		return bytes.Compare(key, w.from) < 0
+	}
+	return w.from != nil && bytes.Compare(key, w.from) > 0 || w.end != nil && bytes.Compare(key, w.end) >= 0
+}
+
 // Ascend implements machine.Reader.
 func (s *State) Ascend(prefix, from []byte, fn func(key, value []byte) bool) {
 	if bytes.Compare(from, prefix) < 0 {
@@ -53,11 +70,11 @@ func (s *State) walk(w walk, fn func(key, value []byte) bool) {
 	opt.PrefetchValues = false // values are in the tree; prefetching would start a goroutine for each
 	opt.Reverse = w.down
 	if !w.down {
-		opt.Prefix = rowKey(w.prefix)
+		opt.Prefix = rowKey(w.beneath())
 	}
 	it := txn.NewIterator(opt)
 	defer it.Close()
-	disk := &diskCursor{w: w, it: it, faults: s.faults}
+	disk := &diskCursor{w: w, txn: txn, it: it, faults: s.faults}
 	disk.seek()
 	var beneath cursor = disk
 	if layers.writing != nil {
@@ -134,17 +151,10 @@ func newOverlayCursor(w walk, overlay *btree.BTreeG[dirtyRow]) *overlayCursor {
 	if !c.ok { // nothing at or above: begin with the last of all
 		c.ok = c.it.Last()
 	}
-	for c.ok && c.above() {
+	for c.ok && c.w.passes(c.it.Item().key) {
 		c.next()
 	}
 	return c
-}
-
-// above reports whether the cursor stands above where a downward walk begins.
-func (c *overlayCursor) above() bool {
-	key := c.it.Item().key
-	return c.w.from != nil && bytes.Compare(key, c.w.from) > 0 ||
-		c.w.end != nil && bytes.Compare(key, c.w.end) >= 0
 }
 
 func (c *overlayCursor) row() (dirtyRow, bool) {
@@ -165,46 +175,71 @@ func (c *overlayCursor) next() {
 
 type diskCursor struct {
 	w      walk
+	txn    *badger.Txn
 	it     *badger.Iterator
 	faults *faults
+	strip  strip
+	left   int // rows of strip still to come
 	cur    dirtyRow
 	ok     bool
 }
 
 func (c *diskCursor) seek() {
 	from := rowKey(c.w.from)
-	if c.w.down && c.w.from == nil {
+	switch {
+	case c.w.down && c.w.from == nil:
 		from = []byte{rowSpace + 1}
+	case !c.w.down && machine.Numbered(c.w.from):
+		from = c.start()
 	}
 	c.it.Seek(from)
-	if c.w.down && c.w.end != nil && c.it.Valid() && bytes.Equal(c.it.Item().Key(), rowKey(c.w.end)) {
-		c.it.Next() // there is a row right above the prefix
+	c.next()
+}
+
+// start is where an upward walk begins in Badger: at the strip that has its first row, if there is one.
+func (c *diskCursor) start() []byte {
+	p, ok, err := findStrip(c.txn, c.w.from)
+	if err != nil {
+		_ = c.faults.report(fmt.Errorf("state: read a row: %w", err))
 	}
-	c.load()
+	if !ok {
+		return rowKey(c.w.from)
+	}
+	return rowKey(p.key)
 }
 
 func (c *diskCursor) row() (dirtyRow, bool) { return c.cur, c.ok }
 
+// next goes on to the next row of the walk. Its copy outlives the iterator's next step.
 func (c *diskCursor) next() {
-	c.it.Next()
-	c.load()
+	for c.step() {
+		if !c.w.passes(c.cur.key) {
+			c.ok = bytes.HasPrefix(c.cur.key, c.w.prefix)
+			return
+		}
+	}
+	c.ok = false
 }
 
-// load copies the row under the iterator: it must outlive the iterator's next step.
-func (c *diskCursor) load() {
-	c.cur, c.ok = dirtyRow{}, false
-	if !c.it.Valid() {
-		return
+// step goes on to the next row there is.
+func (c *diskCursor) step() bool {
+	if c.left == 0 {
+		if !c.it.Valid() || c.it.Item().Key()[0] != rowSpace {
+			return false
+		}
+		var err error
+		if c.strip, err = readStrip(c.it.Item()); err != nil {
+			_ = c.faults.report(fmt.Errorf("state: read a row: %w", err))
+			return false
+		}
+		c.left = len(c.strip.values)
+		c.it.Next()
 	}
-	item := c.it.Item()
-	key := item.KeyCopy(nil)
-	if key[0] != rowSpace || !bytes.HasPrefix(key[1:], c.w.prefix) {
-		return
+	i := len(c.strip.values) - c.left
+	if c.w.down {
+		i = c.left - 1
 	}
-	value, err := item.ValueCopy(nil)
-	if err != nil {
-		_ = c.faults.report(fmt.Errorf("state: read a row: %w", err))
-		return
-	}
-	c.cur, c.ok = dirtyRow{key: key[1:], value: value}, true
+	c.left--
+	c.cur = dirtyRow{key: c.strip.at(i), value: c.strip.values[i]}
+	return true
 }
