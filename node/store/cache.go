@@ -47,7 +47,7 @@ func (c *rowCache) put(key, value []byte, there bool) {
 }
 
 // written notes what a flush left under key. A new row is not kept: most are not looked at again soon.
-func (c *rowCache) written(r dirtyRow) {
+func (c *rowCache) written(r *dirtyRow) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	before, known := c.young[string(r.key)]

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
-	"github.com/tidwall/btree"
 )
 
 // Commit marks the end of an applied raft entry, or batch: every write since the last Commit belongs to
@@ -34,7 +33,7 @@ func (s *State) Commit(index uint64) {
 
 // gathered tells whether so much has changed since the last flush began. It needs mu held.
 func (s *State) gathered(bytes, rows int) bool {
-	return s.dirtyBytes >= bytes || s.layers.Load().changed.Len() >= rows
+	return s.dirtyBytes >= bytes || s.layers.Load().changed.len() >= rows
 }
 
 // isWriting needs mu held.
@@ -65,20 +64,21 @@ func (s *State) writeBehind() {
 
 // end makes written rows a matter of the disk. It needs mu held. After an error they stay where they are, for
 // nobody knows what is on the disk.
-func (s *State) end(rows *btree.BTreeG[dirtyRow], applied uint64, after totals, err error) error {
+func (s *State) end(rows *overlay, applied uint64, after totals, err error) error {
 	defer s.idle.Broadcast()
 	if errors.Is(err, badger.ErrTxnTooBig) {
 		err = fmt.Errorf("a commit changed too much (%d rows in all), the most is %d rows and"+
-			" %d bytes: %w", rows.Len(), MaxCommitRows, MaxCommitBytes, err)
+			" %d bytes: %w", rows.len(), MaxCommitRows, MaxCommitBytes, err)
 	}
 	if err != nil {
 		return s.faults.report(fmt.Errorf("state: write changes up to index %d: %w", applied, err))
 	}
-	// The cache before the layers: a reader sees a row in one of them, and never an older one.
-	rows.Scan(func(r dirtyRow) bool {
+	// Cache and disk before the layers: a reader sees a row in one of them, and never an older one.
+	rows.scan(func(r *dirtyRow) bool {
 		s.cache.written(r)
 		return true
 	})
+	s.lookAgain()
 	s.totals = after
 	s.flushed.Store(applied)
 	s.layers.Store(&layers{changed: s.layers.Load().changed})
@@ -131,7 +131,7 @@ func (s *State) flush() error {
 		return nil
 	}
 	applied := s.applied.Load()
-	if s.layers.Load().changed.Len() == 0 && applied == s.flushed.Load() {
+	if s.layers.Load().changed.len() == 0 && applied == s.flushed.Load() {
 		return nil
 	}
 	s.begin()
@@ -141,14 +141,14 @@ func (s *State) flush() error {
 }
 
 // write puts rows and the applied index into one transaction and returns the totals after it.
-func (s *State) write(rows *btree.BTreeG[dirtyRow], applied uint64, t totals) (totals, error) {
+func (s *State) write(rows *overlay, applied uint64, t totals) (totals, error) {
 	began := time.Now()
 	txn, seen := s.db.NewTransaction(true), s.db.NewTransaction(false)
 	defer txn.Discard()
 	defer seen.Discard()
 	w := rowWriter{s: s, txn: txn, before: seen, totals: &t, packer: packer{put: txn.SetEntry}}
 	var err error
-	rows.Scan(func(r dirtyRow) bool {
+	rows.scan(func(r *dirtyRow) bool {
 		err = w.write(r)
 		return err == nil
 	})
@@ -162,14 +162,14 @@ func (s *State) write(rows *btree.BTreeG[dirtyRow], applied uint64, t totals) (t
 		err = txn.Commit()
 	}
 	if err == nil && s.cfg.Wrote != nil {
-		s.cfg.Wrote(rows.Len(), time.Since(began))
+		s.cfg.Wrote(rows.len(), time.Since(began))
 	}
 	return t, err
 }
 
 // writeRow puts a row that is by itself into the transaction and into the totals, and takes the row before it
 // out of them.
-func (s *State) writeRow(txn *badger.Txn, r dirtyRow, t *totals) (err error) {
+func (s *State) writeRow(txn *badger.Txn, r *dirtyRow, t *totals) (err error) {
 	key := rowKey(r.key)
 	var old []byte
 	var had bool
@@ -206,6 +206,7 @@ func (s *State) Close() error {
 	if !s.open && s.faults.err() == nil {
 		err = s.flush()
 	}
+	s.disk.Discard()
 	if closeErr := s.db.Close(); closeErr != nil {
 		return errors.Join(err, fmt.Errorf("close state: %w", known(closeErr)))
 	}

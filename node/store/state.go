@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/dgraph-io/badger/v4"
-	"github.com/tidwall/btree"
 )
 
 // StateConfig says where a State lives. Zero values take the defaults named beside them.
@@ -22,8 +20,8 @@ type StateConfig struct {
 	EncryptionKey []byte       // 32 bytes, or nil for a store that is not encrypted
 	SnapshotKey   []byte       // 32 bytes, the same on all replicas; nil, for tests: snapshots are clear
 	Log           *slog.Logger // slog.Default()
-	FlushBytes    int          // changed rows held in memory before they are written: 512 KiB, at most 1 MiB
-	FlushRows     int          // the same in rows: 2000, at most 10,000
+	FlushBytes    int          // changed rows held in memory before they are written: 1 MiB, the most
+	FlushRows     int          // the same in rows: 6000, at most 10,000
 	Fatal         func(error)  // called on any storage error; by default logs one line and exits with 3
 	// Wrote is told of every flush: how many rows, and how long it took. nil: nobody is.
 	Wrote func(rows int, took time.Duration)
@@ -44,6 +42,8 @@ type State struct {
 	// that began with the old ones reads on undisturbed: their rows are by then also in Badger.
 	layers  atomic.Pointer[layers]
 	cache   *rowCache // rows as they are on disk
+	reading sync.RWMutex
+	disk    *badger.Txn // sees what is on disk; reading guards it
 	applied atomic.Uint64
 	flushed atomic.Uint64
 
@@ -57,32 +57,6 @@ type State struct {
 }
 
 var _ machine.KV = (*State)(nil)
-
-// layers are the rows not yet known to be on disk: those changed since the last flush began over those that
-// it is writing, nil where there is none.
-type layers struct{ changed, writing *btree.BTreeG[dirtyRow] }
-
-// get looks a key up, the newest layer first.
-func (l *layers) get(key []byte) (dirtyRow, bool) {
-	r, ok := l.changed.Get(dirtyRow{key: key})
-	if !ok && l.writing != nil {
-		r, ok = l.writing.Get(dirtyRow{key: key})
-	}
-	return r, ok
-}
-
-// dirtyRow is a changed row not yet flushed; gone means it was deleted, fresh that the disk has no such row.
-type dirtyRow struct {
-	key, value  []byte
-	gone, fresh bool
-}
-
-func (r dirtyRow) size() int { return len(r.key) + len(r.value) + RowOverheadBytes }
-
-func newOverlay() *btree.BTreeG[dirtyRow] {
-	less := func(a, b dirtyRow) bool { return bytes.Compare(a.key, b.key) < 0 }
-	return btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})
-}
 
 // totals are the number of rows and the sum of their hashes, as flushed. They find a row that Badger has
 // lost, or brought back.
@@ -169,7 +143,9 @@ func openState(cfg StateConfig) (*State, error) {
 	}
 	s.idle = sync.NewCond(&s.mu)
 	s.layers.Store(&layers{changed: newOverlay()})
+	s.lookAgain()
 	if err := s.readMeta(); err != nil {
+		s.disk.Discard()
 		return nil, errors.Join(fmt.Errorf("open state %s: %w", cfg.Dir, err), db.Close())
 	}
 	return s, nil
@@ -219,22 +195,40 @@ func rowKey(key []byte) []byte {
 
 // Get implements machine.Reader.
 func (s *State) Get(key []byte) ([]byte, bool) {
-	if r, ok := s.layers.Load().get(key); ok {
+	if r := s.layers.Load().get(key); r != nil {
 		return r.value, !r.gone
 	}
 	// A key that is in no layer stays so until this returns: whoever writes keeps readers out.
 	if value, ok, known := s.cache.get(key); known {
 		return value, ok
 	}
-	txn := s.db.NewTransaction(false)
-	defer txn.Discard()
-	value, ok, err := readRow(txn, key)
+	value, ok, err := s.onDisk(key)
 	if err != nil {
 		_ = s.faults.report(fmt.Errorf("state: read a row: %w", err))
 		return nil, false
 	}
 	s.cache.put(key, value, ok)
 	return value, ok
+}
+
+// onDisk reads a row from disk. A read transaction is dear to begin, so all reads have one in common: that of
+// the last flush.
+func (s *State) onDisk(key []byte) (value []byte, ok bool, err error) {
+	s.reading.RLock()
+	defer s.reading.RUnlock()
+	return readRow(s.disk, key)
+}
+
+// lookAgain has reads see what is on disk now; reads under way are waited for.
+func (s *State) lookAgain() {
+	now := s.db.NewTransaction(false)
+	s.reading.Lock()
+	old := s.disk
+	s.disk = now
+	s.reading.Unlock()
+	if old != nil {
+		old.Discard()
+	}
 }
 
 // Set implements machine.KV. A key is at most MaxKeyBytes long.
@@ -255,17 +249,7 @@ func (s *State) put(r dirtyRow) {
 		return
 	}
 	s.open = true
-	s.dirtyBytes += r.size()
-	changed := s.layers.Load().changed
-	old, had := changed.Set(r)
-	if !had {
-		return
-	}
-	s.dirtyBytes -= old.size()
-	if old.fresh != r.fresh { // the disk has it or has it not, whatever was set since
-		r.fresh = old.fresh
-		changed.Set(r)
-	}
+	s.dirtyBytes += s.layers.Load().changed.set(r)
 }
 
 // Applied returns the index of the last Commit; after opening, that of the state on disk. 0: none.

@@ -179,7 +179,7 @@ type rowWriter struct {
 	gone   []bool // by row of old
 }
 
-func (w *rowWriter) write(r dirtyRow) error {
+func (w *rowWriter) write(r *dirtyRow) error {
 	if machine.Numbered(r.key) && !r.fresh {
 		return w.change(r)
 	}
@@ -197,7 +197,7 @@ func (w *rowWriter) write(r dirtyRow) error {
 }
 
 // change writes a numbered row that may be on disk.
-func (w *rowWriter) change(r dirtyRow) error {
+func (w *rowWriter) change(r *dirtyRow) error {
 	i, ok := w.old.find(r.key)
 	if !ok {
 		if err := w.flush(); err != nil {

@@ -81,6 +81,7 @@ func TestDamagedStrip(t *testing.T) {
 		return txn.SetEntry(badger.NewEntry(rowKey(numberedKey(0, 0)), []byte{3, 'a', 'b'}).WithMeta(stripMeta))
 	}))
 	s.cache = newRowCache()
+	s.lookAgain()
 	if s.Get(numberedKey(0, 4)); !errors.Is(fatal, ErrDamaged) {
 		t.Errorf("a read: %v", fatal)
 	}

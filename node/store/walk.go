@@ -137,17 +137,17 @@ func choose(w walk, changed, beneath cursor) (r dirtyRow, ok, inChanged, inBenea
 
 type overlayCursor struct {
 	w  walk
-	it btree.IterG[dirtyRow]
+	it btree.IterG[*dirtyRow]
 	ok bool
 }
 
-func newOverlayCursor(w walk, overlay *btree.BTreeG[dirtyRow]) *overlayCursor {
-	c := &overlayCursor{w: w, it: overlay.Iter()}
+func newOverlayCursor(w walk, o *overlay) *overlayCursor {
+	c := &overlayCursor{w: w, it: o.order.Iter()}
 	if !w.down {
-		c.ok = c.it.Seek(dirtyRow{key: w.from})
+		c.ok = c.it.Seek(&dirtyRow{key: w.from})
 		return c
 	}
-	c.ok = w.from != nil && c.it.Seek(dirtyRow{key: w.from})
+	c.ok = w.from != nil && c.it.Seek(&dirtyRow{key: w.from})
 	if !c.ok { // nothing at or above: begin with the last of all
 		c.ok = c.it.Last()
 	}
@@ -161,7 +161,7 @@ func (c *overlayCursor) row() (dirtyRow, bool) {
 	if !c.ok {
 		return dirtyRow{}, false
 	}
-	r := c.it.Item()
+	r := *c.it.Item()
 	return r, bytes.HasPrefix(r.key, c.w.prefix)
 }
 
