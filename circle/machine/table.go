@@ -52,8 +52,8 @@ func NewTable[V any](feature, name string) Table[V] {
 	return Table[V]{prefix: Key(tablePrefix).Str(feature + "." + name), flat: isFlat(reflect.TypeFor[V]())}
 }
 
-// NewNumberedTable is NewTable for rows whose key ends in a number that counts them up, as of a journal: a store
-// may then keep many of them as one, see Numbered.
+// NewNumberedTable is NewTable for rows whose key ends in a number that counts them up, as of a journal: a
+// store may then keep many of them as one, see Numbered.
 func NewNumberedTable[V any](feature, name string) Table[V] {
 	t := NewTable[V](feature, name)
 	numbered[string(t.prefix)] = true

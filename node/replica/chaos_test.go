@@ -25,6 +25,7 @@ type cluster struct {
 	side  map[string]int // replicas on different sides do not reach each other; 0: not cut off
 
 	unknown atomic.Int64 // answers ErrUnknown
+	lost    atomic.Int64 // log entries that were written and not synced when the power was cut
 }
 
 const clusterSize = 3
@@ -127,15 +128,23 @@ func (c *cluster) reach(from, to string) *Replica {
 	return nil
 }
 
-// kill stops a replica and takes from its state what was not synced. What its log wrote stays.
+// kill cuts a replica's power: what its state had not synced is lost, and of what its log had not as much as
+// happens.
 func (c *cluster) kill(n *node) {
 	c.mu.Lock()
 	r := n.r
 	n.r = nil
 	c.connect()
+	n.log.cut()
 	c.mu.Unlock()
 	must(c.t, r.Close())
 	n.state.crash()
+	c.lost.Add(int64(n.log.mend(c.t, c.rnd.IntN(2))))
+	for len(n.fatal) > 0 {
+		if err := <-n.fatal; !errors.Is(err, errPowerCut) {
+			c.t.Errorf("fatal: %v", err)
+		}
+	}
 }
 
 func (c *cluster) leader() *node {

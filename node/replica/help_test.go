@@ -247,21 +247,47 @@ func (s *memState) restore(r io.Reader) error {
 	return s.Sync()
 }
 
-// countingLog counts what is written with one sync.
+// countingLog counts what is written with one sync, and can lose what was not synced.
 type countingLog struct {
 	Store
 	mu              sync.Mutex
 	writes, entries int
 	err             error
-	hang            chan struct{} // writes wait until it is closed
-	takes           time.Duration // for a write
+	hang            chan struct{} // syncs wait until it is closed
+	takes           time.Duration // for a sync
+	late            []*raft.Log   // written and not synced
+	off             bool          // the power is cut: nothing reaches the disk any more
 }
 
+var errPowerCut = errors.New("the power is cut")
+
 func (l *countingLog) StoreLogs(logs []*raft.Log) error {
+	if err := l.WriteLogs(logs); err != nil {
+		return err
+	}
+	return l.Sync()
+}
+
+func (l *countingLog) WriteLogs(logs []*raft.Log) error {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.writes++
 	l.entries += len(logs)
-	err, hang, takes := l.err, l.hang, l.takes
+	switch {
+	case l.off:
+		return errPowerCut
+	case l.err != nil:
+		return l.err
+	case len(l.late) > 0:
+		return fmt.Errorf("entry %d is written before entry %d is synced", logs[0].Index, l.late[0].Index)
+	}
+	l.late = logs
+	return l.Store.StoreLogs(logs)
+}
+
+func (l *countingLog) Sync() error {
+	l.mu.Lock()
+	hang, takes := l.hang, l.takes
 	l.mu.Unlock()
 	if takes > 0 {
 		<-time.After(takes)
@@ -269,10 +295,60 @@ func (l *countingLog) StoreLogs(logs []*raft.Log) error {
 	if hang != nil {
 		<-hang
 	}
-	if err != nil {
-		return err
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.off {
+		return errPowerCut
 	}
-	return l.Store.StoreLogs(logs)
+	l.late = nil
+	return l.err
+}
+
+func (l *countingLog) DeleteRange(low, high uint64) error {
+	if l.isOff() {
+		return errPowerCut
+	}
+	return l.Store.DeleteRange(low, high)
+}
+
+func (l *countingLog) Set(key, value []byte) error {
+	if l.isOff() {
+		return errPowerCut
+	}
+	return l.Store.Set(key, value)
+}
+
+func (l *countingLog) SetUint64(key []byte, value uint64) error {
+	if l.isOff() {
+		return errPowerCut
+	}
+	return l.Store.SetUint64(key, value)
+}
+
+func (l *countingLog) isOff() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.off
+}
+
+// cut cuts the power.
+func (l *countingLog) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.off = true
+}
+
+// mend has the power back. Of what was not synced only the first entries are there, so many or fewer.
+func (l *countingLog) mend(t testing.TB, left int) (lost int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.off = false
+	if left < len(l.late) {
+		lost = len(l.late) - left
+		must(t, l.Store.DeleteRange(l.late[left].Index, l.late[len(l.late)-1].Index))
+	}
+	l.late = nil
+	return lost
 }
 
 func (l *countingLog) set(err error, hang chan struct{}) {

@@ -10,16 +10,14 @@ import (
 
 // A leader need not have its own disk's word before it sends entries to the others: the two may take their
 // time beside each other (Ongaro, Consensus: Bridging Theory and Practice, 10.2.1). Raft stores them first
-// and counts the leader in as soon as StoreLogs returns. So here StoreLogs returns when they are written, and
-// what raft makes of it is held back until they are synced:
-//
-//   - the state machine gets an entry only then, so that nobody is answered before;
-//   - the others hear of the commit of an entry only then, see lateTransport;
-//   - who leads no more has synced everything before it says a word, see follow.
+// and counts the leader in as soon as StoreLogs returns. So here StoreLogs returns when they are written,
+// and what raft makes of it is held back until they are synced: the state machine gets an entry only then, so
+// that nobody is answered before, and the others hear of its commit only then, see lateTransport.
 //
 // An entry is thereby as good as committed when raft says so and this disk has it, which is when a majority
-// of disks has. What changes the replicas, and what a new leader begins with, is synced at once: raft itself
-// acts on those.
+// of disks has. Another leader cannot count in what this one has not synced: it commits old entries by one of
+// its own term only, and storing that here syncs all before it. What changes the replicas, and what a new
+// leader begins with, is synced at once: raft itself acts on those.
 
 // lateLog is a Store that can leave the sync of entries for later; store.Log says what it promises.
 type lateLog interface {
@@ -29,8 +27,8 @@ type lateLog interface {
 
 // late follows the sync of what was written last.
 type late struct {
-	log    lateLog     // nil: every write is synced at once
-	leads  atomic.Bool // raft's own goroutine has become the leader's
+	log    lateLog // nil: every write is synced at once
+	leads  atomic.Bool
 	mu     sync.Mutex
 	moved  *sync.Cond // on mu: syncing or synced has changed
 	busy   bool       // a sync is under way
@@ -49,14 +47,11 @@ func (s *timedStore) leaveSyncs(t raft.Transport) raft.Transport {
 	return lateTransport{whole, s.upTo}
 }
 
-// follow has raft say on its own goroutine, and before it does anything else there, that it leads or no more.
+// follow has raft say, on the goroutine that stores entries, that it leads or no more.
 func (s *timedStore) follow(r *raft.Raft) {
 	r.RegisterObserver(raft.NewObserver(nil, false, func(o *raft.Observation) bool {
 		if state, ok := o.Data.(raft.RaftState); ok {
 			s.late.leads.Store(state == raft.Leader)
-			if state != raft.Leader {
-				_ = s.settle() // the error has stopped this replica
-			}
 		}
 		return false
 	}))
@@ -162,7 +157,9 @@ func (t lateTransport) AppendEntries(id raft.ServerID, at raft.ServerAddress, ar
 }
 
 // AppendEntriesPipeline implements raft.Transport.
-func (t lateTransport) AppendEntriesPipeline(id raft.ServerID, at raft.ServerAddress) (raft.AppendPipeline, error) {
+func (t lateTransport) AppendEntriesPipeline(id raft.ServerID, at raft.ServerAddress) (
+	raft.AppendPipeline, error,
+) {
 	p, err := t.transport.AppendEntriesPipeline(id, at)
 	if err != nil {
 		return nil, err

@@ -300,7 +300,8 @@ func (r *Replica) Close() error {
 	r.stop(ErrStopped)
 	r.running.Wait()
 	err := r.shutdown().Error()
-	r.mu.Lock() // waits for readers
+	_ = r.disk.settle() // an error is no news
+	r.mu.Lock()         // waits for readers
 	defer r.mu.Unlock()
 	r.frozen.closeAll()
 	r.watches.close()

@@ -391,7 +391,7 @@ func runScenario(t *testing.T, seed uint64, size int) map[string]int {
 	s.holds(acknowledged)
 	s.close()
 	s.did["reads"], s.did["acknowledged"] = int(s.reads.Load()), len(acknowledged)
-	s.did["unknown"] = int(s.unknown.Load())
+	s.did["unknown"], s.did["entries lost"] = int(s.unknown.Load()), int(s.lost.Load())
 	return s.did
 }
 

@@ -22,9 +22,9 @@ type LogConfig struct {
 }
 
 // Log is raft's log and stable store, in segments: files that are only ever written at their end. Every
-// call that changes something, but for WriteLogs, has it on disk, synced, when it returns nil. The entries are always one
-// unbroken range of indices, whenever the process dies; entries stored by one call of StoreLogs come as a
-// whole or from the front on, never with a hole.
+// call that changes something, but for WriteLogs, has it on disk, synced, when it returns nil. The entries
+// are always one unbroken range of indices, whenever the process dies; entries stored by one call of
+// StoreLogs come as a whole or from the front on, never with a hole.
 //
 // About raft 1.8.0: a LogCache would hide the commit index, so pass a Log itself. RestoreCommittedLogs
 // forgets the configuration if no snapshot holds it, and blocks for ever on a long log: leave it off, call
@@ -176,9 +176,9 @@ func (l *Log) StoreLogs(entries []*raft.Log) error {
 	return l.settle()
 }
 
-// WriteLogs is StoreLogs but for the sync of its last write: the entries can be read, and a power cut may take
-// the end of them until Sync, or any other change of the log, has returned. So never more than one write is
-// without its sync, and what a power cut leaves of it is told from damage as ever.
+// WriteLogs is StoreLogs but for the sync of its last write: the entries can be read, and a power cut may
+// take the end of them until Sync, or any other change of the log, has returned. So never more than one write
+// is without its sync, and what a power cut leaves of it is told from damage as ever.
 func (l *Log) WriteLogs(entries []*raft.Log) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()

@@ -53,24 +53,6 @@ func copyMem(rows []keyValue) *machine.Mem {
 	return mem
 }
 
-// Rows of a numbered table are kept in strips.
-var _ = machine.NewNumberedTable[uint64]("test", "numbered")
-
-// numberedKey is a key of one of three series; the numbers of one of them carry over into the next byte.
-func numberedKey(series int, n uint64) []byte {
-	table := []byte("s/test.numbered\x00")
-	switch series {
-	case 0:
-		return machine.Key("j/").Num(n)
-	case 1:
-		return machine.Key(table).Num(250 + n)
-	default:
-		return machine.Key(table).Str("x").Num(n)
-	}
-}
-
-const numberedSeries, numberedRows = 3, 12
-
 var (
 	anyKey = rapid.Custom(func(t *rapid.T) []byte {
 		if rapid.Bool().Draw(t, "numbered") {
@@ -109,25 +91,6 @@ func everyKey() [][]byte {
 		}
 	}
 	return keys
-}
-
-// Append adds some rows behind the last of a series.
-func (m *stateModel) Append(t *rapid.T) {
-	series, next := rapid.IntRange(0, numberedSeries-1).Draw(t, "series"), uint64(0)
-	for n := range uint64(numberedRows) {
-		if _, ok := m.mem.Get(numberedKey(series, n)); ok {
-			next = n + 1
-		}
-	}
-	for range rapid.IntRange(1, 6).Draw(t, "rows") {
-		if next == numberedRows {
-			return
-		}
-		value := bytes.Repeat([]byte{byte(next)}, rapid.SampledFrom([]int{0, 1, 5, 9000}).Draw(t, "bytes"))
-		m.s.Add(numberedKey(series, next), value)
-		m.mem.Set(numberedKey(series, next), value)
-		next++
-	}
 }
 
 func (m *stateModel) Set(t *rapid.T) {
@@ -504,7 +467,7 @@ func TestEveryWalk(t *testing.T) {
 				for _, down := range []bool{false, true} {
 					got := walkAll(s, down, []byte(prefix), from, 100)
 					if want := walkAll(mem, down, []byte(prefix), from, 100); !equalRows(got, want) {
-						t.Fatalf("down=%v prefix %x from %x\n got %.3000q\nwant %.3000q", down, prefix, from, got, want)
+						t.Fatalf("down=%v prefix %x from %x\n got %q\nwant %q", down, prefix, from, got, want)
 					}
 				}
 			}

@@ -147,8 +147,8 @@ func TestKilledStateKnowsItsTables(t *testing.T) {
 	}
 }
 
-// copyStill copies the directory of an open state when Badger has come to rest: with one write-ahead file, and
-// the same files after the copy as before it.
+// copyStill copies the directory of an open state when Badger has come to rest: with one write-ahead file,
+// and the same files after the copy as before it.
 func copyStill(t *testing.T, from, to string) {
 	t.Helper()
 	list := func() (names []string) {

@@ -9,10 +9,10 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// Badger's work is by the row, however short. So rows that follow one another by number, as of a journal, are
-// put into one Badger value together: a strip, under the key of its first row. A flush makes strips of the new
-// rows it has; no other row ever comes between the rows of a strip, so strips never overlap, and a row is in
-// the last strip that begins at or before it, or nowhere.
+// Badger's work is by the row, however short. So rows that follow one another by number, as of a journal,
+// are put into one Badger value together: a strip, under the key of its first row. A flush makes strips of
+// the new rows it has; no other row ever comes between the rows of a strip, so strips never overlap, and a
+// row is in the last strip that begins at or before it, or nowhere.
 //
 //	strip   for each row: length of the value (uvarint), value
 //

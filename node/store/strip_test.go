@@ -8,8 +8,47 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/dgraph-io/badger/v4"
+	"pgregory.net/rapid"
 )
+
+// Rows of a numbered table are kept in strips.
+var _ = machine.NewNumberedTable[uint64]("test", "numbered")
+
+// numberedKey is a key of one of three series; the numbers of one of them carry over into the next byte.
+func numberedKey(series int, n uint64) []byte {
+	table := []byte("s/test.numbered\x00")
+	switch series {
+	case 0:
+		return machine.Key("j/").Num(n)
+	case 1:
+		return machine.Key(table).Num(250 + n)
+	default:
+		return machine.Key(table).Str("x").Num(n)
+	}
+}
+
+const numberedSeries, numberedRows = 3, 12
+
+// Append adds some rows behind the last of a series.
+func (m *stateModel) Append(t *rapid.T) {
+	series, next := rapid.IntRange(0, numberedSeries-1).Draw(t, "series"), uint64(0)
+	for n := range uint64(numberedRows) {
+		if _, ok := m.mem.Get(numberedKey(series, n)); ok {
+			next = n + 1
+		}
+	}
+	for range rapid.IntRange(1, 6).Draw(t, "rows") {
+		if next == numberedRows {
+			return
+		}
+		value := bytes.Repeat([]byte{byte(next)}, rapid.SampledFrom([]int{0, 1, 5, 9000}).Draw(t, "bytes"))
+		m.s.Add(numberedKey(series, next), value)
+		m.mem.Set(numberedKey(series, next), value)
+		next++
+	}
+}
 
 // stripsOf returns how many rows each Badger value under a prefix has, in order.
 func stripsOf(t *testing.T, s *State, prefix string) (rows []int) {
@@ -78,7 +117,8 @@ func TestDamagedStrip(t *testing.T) {
 	s.Commit(1)
 	must(t, s.Flush())
 	must(t, s.db.Update(func(txn *badger.Txn) error {
-		return txn.SetEntry(badger.NewEntry(rowKey(numberedKey(0, 0)), []byte{3, 'a', 'b'}).WithMeta(stripMeta))
+		e := badger.NewEntry(rowKey(numberedKey(0, 0)), []byte{3, 'a', 'b'})
+		return txn.SetEntry(e.WithMeta(stripMeta))
 	}))
 	s.cache = newRowCache()
 	s.lookAgain()

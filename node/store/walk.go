@@ -16,8 +16,8 @@ type walk struct {
 	down              bool
 }
 
-// beneath is the prefix under which Badger has the rows of the walk: a strip that begins before the prefix may
-// reach into it where that goes into a row's number.
+// beneath is the prefix under which Badger has the rows of the walk: a strip that begins before the prefix
+// may reach into it where that goes into a row's number.
 func (w walk) beneath() []byte {
 	if machine.Numbered(w.prefix) {
 		return w.prefix[:len(w.prefix)-numberBytes]
