@@ -212,13 +212,18 @@ func (f *faulty) snapshot(ctx context.Context) error {
 // earnings are what one person earned: a minute each time, so the count is the balance.
 type earnings struct {
 	person string
+	today  time.Time
 	all    []*earned
 }
 
 type earned struct {
 	id       string
+	on       int64  // Unix milliseconds
 	position uint64 // 0: not acknowledged
 }
+
+// earnedADay is below what a circle lets one person earn on a day, in minutes.
+const earnedADay = 600
 
 // founder returns the one person there is.
 func (f *faulty) founder(ctx context.Context) (string, error) {
@@ -240,13 +245,15 @@ func (e *earnings) earn(ctx context.Context, at *faulty, times int) error {
 		if e.person, err = at.founder(ctx); err != nil {
 			return err
 		}
+		e.today = time.Now()
 	}
 	for range times {
 		id, err := api.NewID()
 		if err != nil {
 			return err
 		}
-		one := &earned{id: id.String()}
+		on := e.today.AddDate(0, 0, -len(e.all)/earnedADay)
+		one := &earned{id: id.String(), on: on.UnixMilli()}
 		e.all = append(e.all, one)
 		if _, err := e.again(ctx, at, one); err != nil {
 			return err
@@ -257,7 +264,7 @@ func (e *earnings) earn(ctx context.Context, at *faulty, times int) error {
 
 func (e *earnings) again(ctx context.Context, at *faulty, one *earned) (api.Answer, error) {
 	answer, err := at.operator.Do(ctx, one.id, "", "coin.earn",
-		coin.Earn{Person: e.person, Minutes: 1, Activity: "garden"}, nil)
+		coin.Earn{Person: e.person, Minutes: 1, Activity: "garden", On: one.on}, nil)
 	if err == nil && one.position == 0 {
 		one.position = answer.Position
 	}
