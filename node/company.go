@@ -326,10 +326,14 @@ func (n *Node) firstCompany() ([]replicas.Replica, error) {
 			ID: replicas.First, Host: n.Keys.HostPublic(), Status: replicas.Voting,
 		}}, nil
 	}
-	if all := replicas.All(n.state); len(all) > 0 {
-		return all, nil
+	all, last := replicas.All(n.state), n.lastCompany()
+	if len(all) == 0 {
+		return last, nil
 	}
-	return n.lastCompany(), nil
+	if !reflect.DeepEqual(all, last) { // it was changed, or this is the first start since
+		n.keepCompany(all)
+	}
+	return all, nil
 }
 
 // notReady adds to why a start failed what the others say.

@@ -320,6 +320,11 @@ func TestLostDisksHeal(t *testing.T) {
 			for i, id := range []string{replicas.First, "r2", "r3"} {
 				c.must(i, "coin.earn", coin.Earn{Person: alice, Minutes: 60, Activity: "garden"})
 				c.stop(i)
+				if name == "damaged" { // one thing after the other, with a start between
+					write(t, c.dirs[i], "replicas.json", "no list")
+					c.start(i)
+					c.stop(i)
+				}
 				lose(t, c.dirs[i])
 				other := (i + 1) % 3
 				c.must(other, "coin.earn", coin.Earn{Person: alice, Minutes: 30, Activity: "garden"})
