@@ -23,7 +23,8 @@ import (
 // Limits of this package. Bytes unless the name says otherwise.
 const (
 	// MaxCommitBytes and MaxCommitRows bound what one commit of a State may change: keys, values and
-	// RowOverheadBytes a row. More may fit, this much always does.
+	// RowOverheadBytes a row. More may fit, this much always does. A numbered row that was there before
+	// counts for the whole strip it is in.
 	MaxCommitBytes = 1 << 20
 	MaxCommitRows  = 10_000
 	// RowOverheadBytes is counted for every changed row beside its key and value.
