@@ -133,7 +133,7 @@ func sweep(t *testing.T, calls, then string, check func(f *faulty)) {
 // it has acknowledged.
 func TestKillSweepSoak(t *testing.T) {
 	for _, calls := range swept {
-		t.Run(calls, func(t *testing.T) { sweep(t, calls, "%s:signal=SIGKILL:when=%d", func(*faulty) {}) })
+		t.Run(calls, func(t *testing.T) { sweep(t, calls, killAt, func(*faulty) {}) })
 	}
 }
 
@@ -153,47 +153,60 @@ func TestSyncFailsSoak(t *testing.T) {
 // TestKillSweepOfThreeSoak kills one of three replicas in the same way: the other two go on, and it comes
 // back with all that they have.
 func TestKillSweepOfThreeSoak(t *testing.T) {
-	calls := swept
 	if !*soak {
-		calls = nil
+		all, e := threeFaulty(t), earnings{}
 		for _, i := range rand.Perm(len(swept))[:4] {
-			calls = append(calls, swept[i])
+			n, from := 1+rand.IntN(2), rand.IntN(2)*(1+rand.IntN(roundsOfThree))
+			hit := strikeOneOf(t, all, &e, n%3, fmt.Sprintf(killAt, swept[i], n), from)
+			t.Logf("%s %d from round %d on: %t", swept[i], n, from, hit)
 		}
+		return
 	}
-	var all []*faulty
-	var e earnings
-	for i, call := range calls {
-		if i == 0 || *soak {
-			for _, f := range all {
-				f.end()
+	for _, call := range swept {
+		t.Run(call, func(t *testing.T) {
+			all, e, n, hits := threeFaulty(t), earnings{}, 1, 0
+			for missed := 0; n < sweepTo && missed < 3; n++ {
+				missed++
+				if strikeOneOf(t, all, &e, n%3, fmt.Sprintf(killAt, call, n), 0) {
+					missed, hits = 0, hits+1
+				}
 			}
-			all, e = threeFaulty(t), earnings{}
-		}
-		hits, n := 0, 1+rand.IntN(2)
-		if *soak {
-			n = 1
-		}
-		for strikeOneOf(t, all, &e, n%3, fmt.Sprintf("%s:signal=SIGKILL:when=%d", call, n)) && n < sweepTo {
-			hits++
-			if !*soak {
-				break
+			for from := range roundsOfThree {
+				for victim := range all {
+					if strikeOneOf(t, all, &e, victim, fmt.Sprintf(killAt, call, 1), from+1) {
+						hits++
+					}
+				}
 			}
-			n++
-		}
-		t.Logf("%s: killed %d times", call, hits)
+			t.Logf("%s: killed %d times, at up to the call %d of a thread", call, hits, n-4)
+		})
 	}
 }
 
-// strikeOneOf has a fault come to one of the replicas while another takes requests.
-func strikeOneOf(t *testing.T, all []*faulty, e *earnings, victim int, fault string) bool {
+// killAt is the fault that kills at the n-th of some calls.
+const killAt = "%s:signal=SIGKILL:when=%d"
+
+// roundsOfThree are what three replicas do while one is struck: requests, and a snapshot at the victim.
+const roundsOfThree = 4
+
+// strikeOneOf has a fault come to one of the replicas, from its start or from a round on, while another takes
+// requests.
+func strikeOneOf(t *testing.T, all []*faulty, e *earnings, victim int, fault string, from int) bool {
 	t.Helper()
 	f, other := all[victim], all[(victim+1)%len(all)]
 	f.end()
-	f.start(t, fault)
+	if from == 0 {
+		f.start(t, fault)
+	} else {
+		f.start(t, "")
+	}
 	up := f.comesUp(t)
 	ctx, cancel := context.WithTimeout(t.Context(), waitLong)
 	defer cancel()
-	for range 3 {
+	for round := 1; round <= roundsOfThree; round++ {
+		if up && round == from {
+			f.attach(t, fault)
+		}
 		if err := e.earn(ctx, other, 2); err != nil {
 			if e.person == "" {
 				t.Fatal(err)
