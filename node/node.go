@@ -141,7 +141,7 @@ func (n *Node) openCircle(ctx context.Context) error {
 		return err
 	}
 	err = n.openStores()
-	if errors.Is(err, store.ErrDamaged) || errors.Is(err, store.ErrApart) {
+	if isOneOf(err, damages) {
 		err = n.heal(ctx, err)
 	}
 	if err != nil {

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -129,14 +128,7 @@ func ReleaseSpace(dir string) (int64, error) {
 
 // StorageFailed tells whether an error is one of the disk, or of what lies there.
 func StorageFailed(err error) bool {
-	for _, cause := range []error{
-		store.ErrDamaged, store.ErrApart, store.ErrFull, syscall.EIO, syscall.ENOSPC,
-	} {
-		if errors.Is(err, cause) {
-			return true
-		}
-	}
-	return false
+	return isOneOf(err, damages) || isOneOf(err, []error{store.ErrFull, syscall.EIO, syscall.ENOSPC})
 }
 
 // snapshotRoute lets whoever runs the node have a snapshot taken now.

@@ -15,6 +15,10 @@ var ErrDamaged = errors.New("damaged")
 // others need. All three may be whole, each of another node or time.
 var ErrApart = errors.New("log, state and snapshots do not belong together")
 
+// ErrKey says that a store was made with another key. A flipped bit may make it say so; whoever knows the key
+// to be right knows more.
+var ErrKey = errors.New("the encryption key is not the one it was made with")
+
 const healAdvice = "keep a copy, then restore this node from a replica or a backup"
 
 // damaged is the error for an entry that is not as it was stored.

@@ -144,7 +144,7 @@ func (t *slots) open(dir string, log *slog.Logger) (err error) {
 	}
 	switch {
 	case foreign == 2:
-		return errors.New("the encryption key is not the one it was made with: give that key")
+		return fmt.Errorf("%w: give that key", ErrKey)
 	case best < 0:
 		return fmt.Errorf("%w: both copies of raft's vote and term: %s", ErrDamaged, healAdvice)
 	case !bytes.Equal(raw[:slotBytes], raw[slotBytes:]):

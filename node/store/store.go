@@ -213,7 +213,7 @@ func openError(dir string, err error) error {
 	case strings.Contains(text, "directory lock"):
 		advice = "another process has it open: stop that one first"
 	case errors.Is(err, badger.ErrEncryptionKeyMismatch):
-		advice = "the encryption key is not the one it was made with: give that key"
+		return fmt.Errorf("open store %s: %w: give that key: %w", dir, ErrKey, err)
 	case errors.Is(err, os.ErrPermission), strings.Contains(text, "permission denied"):
 		advice = "this user may not use the files: give them to the user carecircle runs as"
 	case strings.Contains(text, "no space left"):
