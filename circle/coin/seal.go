@@ -101,10 +101,16 @@ func said(rd machine.Read, a Act, p machine.Private) string {
 // sentence tells an act in a line.
 func sentence(rd machine.Read, a Act) string {
 	words := Coins(a.Minutes) + " from " + NameOf(rd, a.From) + " to " + NameOf(rd, a.To)
-	for _, more := range []string{a.Activity, a.Place, said(rd, a, a.Note), said(rd, a, a.Alt)} {
+	for _, more := range []string{a.Activity, a.Place} {
 		if more != "" {
 			words += "; " + more
 		}
+	}
+	if note := said(rd, a, a.Note); note != "" {
+		words += "; the note “" + note + "”"
+	}
+	if alt := said(rd, a, a.Alt); alt != "" {
+		words += "; a picture of “" + alt + "”"
 	}
 	return words
 }
