@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/carecircle/carecircle/circle/coin"
@@ -33,6 +34,16 @@ var golden = []struct {
 		"format1-closed", 14, "3c8b0b8e268e5b0419d7bdd1ea0655f8ef726b791bc42986dc150c8b8ff0422c",
 		map[string]int64{"Alice": 690, "Bob": 555, "Chandra": 555, "the circle": -1800, "the pool": 0},
 	},
+	// The log in segments, and rows that count up in strips. Killed, with an entry that only the log has.
+	{
+		"format2-killed", 24, "1ba3221ce36c38bef4e03fef4f45773aa02c57e72eb8e728af55e3cbdb535091",
+		map[string]int64{"Farida": 118, "the circle": -118, "the pool": 0, "The garden": 0},
+	},
+	// The same closed, with rows behind the newest snapshot.
+	{
+		"format2-closed", 24, "e795c8fa32b6f8e1889fe52b224e9d3c42da1acbba7e8e090eef7cbd3fae5ce0",
+		map[string]int64{"Farida": 118, "the circle": -118, "the pool": 0, "The garden": 0},
+	},
 }
 
 // TestGoldenDirectories opens what earlier formats left, as it was and once more as it is then.
@@ -50,6 +61,14 @@ func TestGoldenDirectories(t *testing.T) {
 					m := machine.ReadMeta(r)
 					if m.Position != g.position || m.Head.String() != g.head {
 						t.Errorf("the head is %d %s, want %d %s", m.Position, m.Head, g.position, g.head)
+					}
+					var head machine.Hash
+					machine.Journal(r, 0, func(_ uint64, raw []byte) bool {
+						head = machine.ChainHash(head, raw)
+						return true
+					})
+					if head != m.Head {
+						t.Errorf("the journal makes the head %s, not %s", head, m.Head)
 					}
 					return nil
 				})
@@ -102,7 +121,8 @@ func unpack(t *testing.T, name string) string {
 	for files := tar.NewReader(unzipped); ; {
 		h, err := files.Next()
 		if errors.Is(err, io.EOF) {
-			return filepath.Join(root, filepath.FromSlash(name[len("format1-"):]))
+			_, dir, _ := strings.Cut(name, "-")
+			return filepath.Join(root, dir)
 		}
 		if err != nil {
 			t.Fatal(err)
