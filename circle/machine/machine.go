@@ -280,9 +280,7 @@ func (m *Machine) close(kv KV, tx *Tx, raw []byte, out *Outcome) {
 	}
 	add(kv, journalKey(meta.Position), raw)
 	add(kv, answerKey(tx.cmd.ID), mustEncode(a)) // Apply has looked
-	row := mustEncode(meta)
-	kv.Set(metaKey, row)
-	decoded.note(row, meta)
+	kv.Set(metaKey, mustEncode(meta))
 }
 
 type answer struct {
@@ -365,15 +363,9 @@ func (m *Machine) authorise(rd Read) error {
 // ReadMeta tells where a state stands; the zero Meta for an empty one.
 func ReadMeta(r Reader) Meta {
 	var meta Meta
-	raw, ok := r.Get(metaKey)
-	if !ok {
-		return meta
+	if raw, ok := r.Get(metaKey); ok {
+		mustDecode(raw, &meta)
 	}
-	if known, ok := decoded.of(raw); ok {
-		return known.(Meta)
-	}
-	mustDecode(raw, &meta)
-	decoded.note(raw, meta)
 	return meta
 }
 

@@ -45,7 +45,6 @@ func eventKey(n uint64) []byte          { return Key(eventPrefix).Num(n) }
 type Table[V any] struct {
 	prefix Key
 	flat   bool
-	shared bool
 }
 
 // NewTable names a table; feature and name together must be the circle's only one.
@@ -59,14 +58,6 @@ func NewTable[V any](feature, name string) Table[V] {
 func NewNumberedTable[V any](feature, name string) Table[V] {
 	t := NewTable[V](feature, name)
 	numbered[string(t.prefix)] = true
-	return t
-}
-
-// NewSharedTable is NewTable for rows that are read again and again: what Get returns is shared, so whoever
-// reads a row must not change what it points to.
-func NewSharedTable[V any](feature, name string) Table[V] {
-	t := NewTable[V](feature, name)
-	t.shared = true
 	return t
 }
 
@@ -105,23 +96,25 @@ func isFlat(t reflect.Type) bool {
 
 func (t Table[V]) key(k Key) []byte { return t.prefix.Bytes(k) }
 
-// Get returns the row at k; the zero V and false where there is none. Of a shared table it must not be changed.
+// Get returns the row at k; the zero V and false where there is none.
 func (t Table[V]) Get(r Reader, k Key) (V, bool) {
 	var v V
-	raw, ok := r.Get(t.key(k))
-	if !ok {
-		return v, false
-	}
-	if t.flat || t.shared {
-		if known, ok := decoded.of(raw); ok {
-			return known.(V), true
+	key := t.key(k)
+	tx, within := r.(*Tx)
+	within = within && t.flat
+	if within {
+		if seen, ok := tx.recall(key); ok {
+			return seen.(V), true
 		}
 	}
-	mustDecode(raw, &v)
-	if t.flat || t.shared {
-		decoded.note(raw, v)
+	raw, ok := r.Get(key)
+	if ok {
+		mustDecode(raw, &v)
+		if within {
+			tx.note(key, v)
+		}
 	}
-	return v, true
+	return v, ok
 }
 
 // Has tells whether there is a row at k.
@@ -132,10 +125,10 @@ func (t Table[V]) Has(r Reader, k Key) bool {
 
 // Put writes the row at k.
 func (t Table[V]) Put(tx *Tx, k Key, v V) {
-	raw := mustEncode(v)
-	tx.set(t.key(k), raw)
+	key := t.key(k)
+	tx.set(key, mustEncode(v))
 	if t.flat {
-		decoded.note(raw, v)
+		tx.note(key, v)
 	}
 }
 

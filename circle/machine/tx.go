@@ -1,9 +1,13 @@
 package machine
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"slices"
 )
+
+// maxSeen bounds how many decoded rows a command keeps at hand.
+const maxSeen = 16
 
 // Tx is one command being applied. Rules write through tables on it; everything written is undone when the
 // command, or the nested command that wrote it, is refused.
@@ -16,6 +20,7 @@ type Tx struct {
 	stop    error // why this replica must not go on, whatever the rules made of it
 	current *Rule
 	undo    []undo
+	seen    []decoded
 	events  []Event
 	depth   int
 	fresh   uint64
@@ -24,6 +29,12 @@ type Tx struct {
 type undo struct {
 	key, value []byte
 	had        bool
+}
+
+// decoded is a row as this command last decoded or wrote it.
+type decoded struct {
+	key   []byte
+	value any
 }
 
 // mark is a point to undo back to.
@@ -106,10 +117,39 @@ func (tx *Tx) remember(key []byte) {
 }
 
 func (tx *Tx) keep(u undo) {
+	tx.forget(u.key)
 	if len(tx.undo) >= MaxUndoOfCommand {
 		panic("one command writes more rows than any rule should")
 	}
 	tx.undo = append(tx.undo, u)
+}
+
+// recall returns what a row was decoded to.
+func (tx *Tx) recall(key []byte) (any, bool) {
+	for i := range tx.seen {
+		if bytes.Equal(tx.seen[i].key, key) {
+			return tx.seen[i].value, true
+		}
+	}
+	return nil, false
+}
+
+// note keeps what a row was decoded to; few are worth looking through.
+func (tx *Tx) note(key []byte, value any) {
+	if len(tx.seen) < maxSeen {
+		tx.seen = append(tx.seen, decoded{key, value})
+	}
+}
+
+func (tx *Tx) forget(key []byte) {
+	for i := range tx.seen {
+		if bytes.Equal(tx.seen[i].key, key) {
+			last := len(tx.seen) - 1
+			tx.seen[i] = tx.seen[last]
+			tx.seen = tx.seen[:last]
+			return
+		}
+	}
 }
 
 func (tx *Tx) mark() mark { return mark{undo: len(tx.undo), events: len(tx.events)} }
@@ -122,7 +162,7 @@ func (tx *Tx) undoTo(m mark) {
 			tx.kv.Delete(u.key)
 		}
 	}
-	tx.undo = tx.undo[:m.undo]
+	tx.undo, tx.seen = tx.undo[:m.undo], nil
 	tx.events = tx.events[:m.events]
 }
 

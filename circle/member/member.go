@@ -98,7 +98,7 @@ type acting struct {
 
 var (
 	circles  = machine.NewTable[Circle]("member", "circle")
-	persons  = machine.NewSharedTable[Person]("member", "person")
+	persons  = machine.NewTable[Person]("member", "person")
 	links    = machine.NewTable[oneTimeLink]("member", "link")
 	sessions = machine.NewTable[session]("member", "session")
 	mine     = machine.NewTable[machine.Hash]("member", "session-of") // person, opened, hash

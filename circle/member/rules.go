@@ -196,17 +196,13 @@ func grantHat(tx *machine.Tx, b GrantHat) (machine.None, error) {
 	if b.Until != 0 && b.Until <= tx.Now() {
 		return machine.None{}, machine.Refuse("bad_time", "The hat's end lies in the past.")
 	}
-	p.Hats = append(without(p.Hats, b.Hat), Hat{Name: b.Hat, Since: tx.Now(), Until: b.Until})
+	p.Hats = slices.DeleteFunc(p.Hats, func(h Hat) bool { return h.Name == b.Hat })
+	p.Hats = append(p.Hats, Hat{Name: b.Hat, Since: tx.Now(), Until: b.Until})
 	put(tx, p)
 	tx.Emit(machine.Event{
 		Kind: "member.hat-granted", Audience: []string{machine.AudienceCircle}, Subject: p.ID, Words: b.Hat,
 	})
 	return machine.None{}, nil
-}
-
-// without returns the hats but for one kind; the list itself is the row's.
-func without(hats []Hat, name string) []Hat {
-	return slices.DeleteFunc(slices.Clone(hats), func(h Hat) bool { return h.Name == name })
 }
 
 func endHat(tx *machine.Tx, b EndHat) (machine.None, error) {
@@ -217,7 +213,7 @@ func endHat(tx *machine.Tx, b EndHat) (machine.None, error) {
 	if !p.Wears(b.Hat, tx.Now()) {
 		return machine.None{}, machine.Refuse("hat_missing", "This person does not wear the hat %q.", b.Hat)
 	}
-	p.Hats = without(p.Hats, b.Hat)
+	p.Hats = slices.DeleteFunc(p.Hats, func(h Hat) bool { return h.Name == b.Hat })
 	put(tx, p)
 	return machine.None{}, nil
 }
