@@ -65,8 +65,8 @@ func (m *company) renew(ctx context.Context) error {
 	return fmt.Errorf("the other replicas could not be asked to let this one begin anew: %w", last)
 }
 
-// damages are what stores say that are not as they were. A store's key is this node's own, which has been read
-// whole by then: so a store that was made with another is damaged, or another's.
+// damages are what stores say that are not as they were. A store's key is this node's own, which has been
+// read whole by then: so a store that was made with another is damaged, or another's.
 var damages = []error{store.ErrDamaged, store.ErrApart, store.ErrKey}
 
 func isOneOf(err error, known []error) bool {
