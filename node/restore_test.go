@@ -162,7 +162,8 @@ func TestRestore(t *testing.T) {
 	backups := t.TempDir()
 	files := []string{}
 	var manifests []backup.Manifest
-	for _, name := range []string{"a", "b", "c"} {
+	for _, name := range []string{"a", "b", "c"} { // each with something that the one before has not
+		do(t, n, "coin.place", coin.AddPlace{Place: "p" + newName(t), Name: "A place"})
 		files = append(files, filepath.Join(backups, name+backup.Suffix))
 		manifests = append(manifests, backUp(t, n, files[len(files)-1]))
 	}
