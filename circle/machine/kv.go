@@ -8,7 +8,7 @@ import (
 
 // Reader is a circle's state as rules and views read it: rows under byte keys, in key order.
 // Slices handed out must not be changed. What Get hands out stays as it is for good; what a walk hands out
-// holds only until the next write.
+// holds only until the next write. The prefix and the beginning of a walk end where a part of a key ends.
 type Reader interface {
 	// Get returns the row under key.
 	Get(key []byte) (value []byte, ok bool)

@@ -53,8 +53,9 @@ func NewTable[V any](feature, name string) Table[V] {
 }
 
 // NewNumberedTable is NewTable for rows whose key ends in a number that counts them up, as of a journal: a
-// store may then keep many of them as one, see Numbered. Such rows are added, and perhaps removed from the
-// front; to change one is dear, and one command must not change many far apart.
+// store may then keep many of them as one, see Numbered. All keys of the table have the same parts, so no row
+// comes between two whose numbers follow each other. Such rows are added, and perhaps removed from the front;
+// to change one is dear, and one command must not change many far apart.
 func NewNumberedTable[V any](feature, name string) Table[V] {
 	t := NewTable[V](feature, name)
 	numbered[string(t.prefix)] = true
