@@ -96,6 +96,8 @@ type peer struct {
 	voids     uint    // in a row
 	retryAt   int64
 	lastError string
+	life      Nonce // of theirs, as last heard
+	stale     bool  // a new life of theirs began since they were asked
 }
 
 // Courier sends one circle's streams to all its peers. It is for one goroutine at a time.
@@ -137,6 +139,22 @@ func (c *Courier) Remove(id letter.CircleID) {
 	}
 }
 
+// Began says that a peer has opened a session of its own, in a life of this name. In a new life it may hold
+// less of our stream than it said before, so it is asked again.
+func (c *Courier) Began(id letter.CircleID, life Nonce) {
+	p := c.find(id)
+	if p == nil || p.life == life {
+		return
+	}
+	p.life = life
+	switch p.state {
+	case open, sending, stopped:
+		p.state, p.retryAt = closed, 0
+	case opening, welcomed, confirming: // a welcome on its way may be of the earlier life
+		p.stale = true
+	}
+}
+
 // Tick says what the time is, in milliseconds. When a clock is put back, waits keep what is left of them.
 func (c *Courier) Tick(now int64) {
 	back := c.now - now
@@ -162,7 +180,7 @@ func (c *Courier) Ready() []Request {
 func (c *Courier) ready(p *peer) (Request, bool) {
 	switch {
 	case p.state == closed && c.now >= p.retryAt:
-		p.state = opening
+		p.state, p.stale = opening, false
 		c.attempt++
 		return Request{Peer: p.id, Kind: SendOpen, Open: Open{
 			From: c.self, To: p.id, Nx: c.nx, Attempt: c.attempt, Tail: p.tail,
@@ -185,6 +203,8 @@ func (c *Courier) Confirm(id letter.CircleID, ok bool) {
 	p := c.find(id)
 	switch {
 	case p == nil || p.state != confirming:
+	case p.stale:
+		p.state, p.retryAt = closed, 0
 	case !ok:
 		p.failures = maxDoublings
 		c.fail(p, WelcomeDenied)

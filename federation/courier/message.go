@@ -13,6 +13,8 @@ import (
 const (
 	// MaxBatchRecords is the most records in one Batch.
 	MaxBatchRecords = 64
+	// MaxReported is the most certificates in one Report: each may have about 40 KiB.
+	MaxReported = 8
 	// MaxMessageBytes is the most bytes an encoded message may have; check a peer's length before reading.
 	MaxMessageBytes = 512 << 10
 	// MaxRefusalBytes bounds the text of a Refused.
@@ -104,7 +106,49 @@ const (
 	Malformed     = "malformed"      // not a message that is understood here
 )
 
-// envelope is what is on the wire: exactly one message. Numbers are never used again; 6 and up are free.
+// Recall asks for records of the asker's own stream, which it has forgotten. CBOR keys 4 and up are free.
+type Recall struct {
+	From  letter.CircleID `cbor:"1,keyasint"` // who asks, and wrote the stream
+	To    letter.CircleID `cbor:"2,keyasint"`
+	After uint64          `cbor:"3,keyasint"` // as far as the asker has it
+}
+
+// Recalled answers a Recall: the next records, in order, as many as fit. CBOR keys 2 and up are free.
+type Recalled struct {
+	Records []letter.Signed `cbor:"1,keyasint"`
+}
+
+// Register asks the hub for its verdict on a payment that got no answer. CBOR keys 5 and up are free.
+type Register struct {
+	From    letter.CircleID `cbor:"1,keyasint"`
+	To      letter.CircleID `cbor:"2,keyasint"`
+	Verdict uint8           `cbor:"3,keyasint"` // a payment.Verdict
+	Proof   letter.Signed   `cbor:"4,keyasint"`
+}
+
+// Certified answers a Register: the hub's certificate, for payment.OpenCertificate. CBOR keys 2 and up are
+// free.
+type Certified struct {
+	Certificate letter.Signed `cbor:"1,keyasint"`
+}
+
+// Report tells the hub, whose books were put back from a backup, which certificates a circle has about
+// payments with one peer. Without a peer it only asks for the hub's epoch. CBOR keys 7 and up are free.
+type Report struct {
+	From         letter.CircleID `cbor:"1,keyasint"`
+	To           letter.CircleID `cbor:"2,keyasint"`
+	Peer         letter.CircleID `cbor:"3,keyasint,omitempty"`
+	Epoch        uint64          `cbor:"4,keyasint"` // of the hub
+	Certificates []letter.Signed `cbor:"5,keyasint"`
+	Last         bool            `cbor:"6,keyasint"` // these are the last of them
+}
+
+// Office answers a Report: the hub's epoch. CBOR keys 2 and up are free.
+type Office struct {
+	Epoch uint64 `cbor:"1,keyasint"`
+}
+
+// envelope is what is on the wire: exactly one message. Numbers are never used again; 12 and up are free.
 type envelope struct {
 	Version uint8  `cbor:"1,keyasint"`
 	Kind    uint8  `cbor:"2,keyasint"`
@@ -117,12 +161,19 @@ const (
 	kindBatch   = 3
 	kindAck     = 4
 	kindRefused = 5
+
+	kindRecall    = 6
+	kindRecalled  = 7
+	kindRegister  = 8
+	kindCertified = 9
+	kindReport    = 10
+	kindOffice    = 11
 )
 
 // ErrMessage: not a message that may be sent or received.
 var ErrMessage = errors.New("message not acceptable")
 
-// Encode returns the canonical bytes of an Open, Welcome, Batch, Ack or Refused.
+// Encode returns the canonical bytes of one of the messages above.
 func Encode(msg any) ([]byte, error) {
 	kind, err := check(msg)
 	if err != nil {
@@ -143,7 +194,7 @@ func Encode(msg any) ([]byte, error) {
 	return b, nil
 }
 
-// Decode reads what Encode wrote and returns an Open, Welcome, Batch, Ack or Refused. The errors are
+// Decode reads what Encode wrote and returns one of the messages above. The errors are
 // letter.ErrMalformed, ErrTooLarge, ErrVersion and ErrKind, and ErrMessage. The records in a Batch are only
 // carried: letter.Open reads them.
 func Decode(b []byte) (msg any, err error) {
@@ -165,6 +216,18 @@ func Decode(b []byte) (msg any, err error) {
 		msg, err = decode[Ack](e.Body)
 	case kindRefused:
 		msg, err = decode[Refused](e.Body)
+	case kindRecall:
+		msg, err = decode[Recall](e.Body)
+	case kindRecalled:
+		msg, err = decode[Recalled](e.Body)
+	case kindRegister:
+		msg, err = decode[Register](e.Body)
+	case kindCertified:
+		msg, err = decode[Certified](e.Body)
+	case kindReport:
+		msg, err = decode[Report](e.Body)
+	case kindOffice:
+		msg, err = decode[Office](e.Body)
 	default:
 		err = fmt.Errorf("message %d: %w", e.Kind, letter.ErrKind)
 	}
@@ -214,6 +277,24 @@ func check(msg any) (uint8, error) {
 				len(m.Message), ErrMessage)
 		}
 		return kindRefused, nil
+	case Recall:
+		return kindRecall, checkPair(m.From, m.To)
+	case Recalled:
+		if len(m.Records) > MaxBatchRecords {
+			return 0, fmt.Errorf("RECALLED with %d records: %w", len(m.Records), ErrMessage)
+		}
+		return kindRecalled, nil
+	case Register:
+		return kindRegister, checkPair(m.From, m.To)
+	case Certified:
+		return kindCertified, nil
+	case Report:
+		if len(m.Certificates) > MaxReported {
+			return 0, fmt.Errorf("REPORT of %d certificates: %w", len(m.Certificates), ErrMessage)
+		}
+		return kindReport, checkPair(m.From, m.To)
+	case Office:
+		return kindOffice, nil
 	}
 	return 0, fmt.Errorf("%T is no message: %w", msg, ErrMessage)
 }
@@ -239,7 +320,7 @@ func Fit(records []letter.Signed) int {
 
 // SignWelcome returns w signed with the welcoming circle's key.
 func SignWelcome(key ed25519.PrivateKey, w Welcome) (Welcome, error) {
-	b, err := w.signed()
+	b, err := w.Signed()
 	if err != nil {
 		return Welcome{}, fmt.Errorf("signing a WELCOME: %w", err)
 	}
@@ -249,18 +330,23 @@ func SignWelcome(key ed25519.PrivateKey, w Welcome) (Welcome, error) {
 
 // VerifyWelcome returns nil when w is signed by pub, the circle key of w.From.
 func VerifyWelcome(pub ed25519.PublicKey, w Welcome) error {
-	b, err := w.signed()
+	return VerifyWelcomeWith(letter.Purpose.Verify, pub, w)
+}
+
+// VerifyWelcomeWith is VerifyWelcome with a verifier.
+func VerifyWelcomeWith(verify letter.Verifier, pub ed25519.PublicKey, w Welcome) error {
+	b, err := w.Signed()
 	if err != nil {
 		return fmt.Errorf("checking a WELCOME: %w", err)
 	}
-	if err := letter.ForWelcome.Verify(pub, b, w.Sig); err != nil {
+	if err := verify(letter.ForWelcome, pub, b, w.Sig); err != nil {
 		return fmt.Errorf("checking a WELCOME from %s: %w", w.From, err)
 	}
 	return nil
 }
 
-// signed is what the signature covers: the whole Welcome with an empty Sig.
-func (w Welcome) signed() ([]byte, error) {
+// Signed is what the signature covers: the whole Welcome with an empty Sig.
+func (w Welcome) Signed() ([]byte, error) {
 	w.Sig = nil
 	return letter.Marshal(w)
 }

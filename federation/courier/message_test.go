@@ -53,6 +53,19 @@ func messages(t testing.TB) map[string]any {
 		},
 		"ack":     courier.Ack{Held: at(5)},
 		"refused": courier.Refused{Code: courier.SessionVoid, Message: "open a new one"},
+		"recall":  courier.Recall{From: circle(1), To: circle(2), After: 7},
+		"recalled": courier.Recalled{
+			Records: []letter.Signed{{Bytes: []byte("one"), Sig: []byte("1")}},
+		},
+		"register": courier.Register{
+			From: circle(1), To: circle(2), Verdict: 2, Proof: letter.Signed{Bytes: []byte("p"), Sig: []byte("s")},
+		},
+		"certified": courier.Certified{Certificate: letter.Signed{Bytes: []byte("c"), Sig: []byte("s")}},
+		"report": courier.Report{
+			From: circle(1), To: circle(2), Peer: circle(3), Epoch: 2, Last: true,
+			Certificates: []letter.Signed{{Bytes: []byte("c"), Sig: []byte("s")}},
+		},
+		"office": courier.Office{Epoch: 2},
 	}
 }
 
@@ -135,7 +148,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"cut short":        {good[:len(good)-1], letter.ErrMalformed},
 		"more after it":    {append(bytes.Clone(good), 0), letter.ErrMalformed},
 		"later version":    {envelope(t, 2, 4, ack), letter.ErrVersion},
-		"unknown kind":     {envelope(t, 1, 6, ack), letter.ErrKind},
+		"unknown kind":     {envelope(t, 1, 12, ack), letter.ErrKind},
 		"kind 0":           {envelope(t, 1, 0, ack), letter.ErrKind},
 		"body of another":  {envelope(t, 1, 5, ack), letter.ErrMalformed},
 		"null for a body":  {envelope(t, 1, 4, nil), letter.ErrMalformed},

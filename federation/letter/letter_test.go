@@ -65,6 +65,7 @@ func TestGolden(t *testing.T) {
 func TestKinds(t *testing.T) {
 	names := [65536]string{
 		1: "PROPOSE trusted", 2: "ACCEPT trusted", 3: "REJECT trusted", 4: "CANCEL trusted",
+		5: "ABORTED trusted", 6: "COMMITTED trusted", 7: "FORGIVEN trusted", 80: "EPOCH charter",
 		16: "OFFER charter", 17: "AGREE charter", 18: "AMEND trusted", 19: "END trusted",
 	}
 	levels := []string{letter.Closed: "closed", letter.Trusted: "trusted", letter.Chartered: "charter"}
@@ -104,7 +105,7 @@ func TestEncodeRefuses(t *testing.T) {
 		want error
 	}{
 		{"version", func(r *letter.Record) { r.Version = 2 }, letter.ErrVersion},
-		{"kind", func(r *letter.Record) { r.Kind = 5 }, letter.ErrKind},
+		{"kind", func(r *letter.Record) { r.Kind = 9 }, letter.ErrKind},
 		{"from", func(r *letter.Record) { r.From = "c1" }, letter.ErrMalformed},
 		{"to", func(r *letter.Record) { r.To = "" }, letter.ErrMalformed},
 		{"to itself", func(r *letter.Record) { r.To = r.From }, letter.ErrMalformed},

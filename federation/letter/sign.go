@@ -52,6 +52,7 @@ const (
 	ForLog     Purpose = "carecircle sign log v1\x00"
 	ForBackup  Purpose = "carecircle sign backup v1\x00"
 	ForRestore Purpose = "carecircle sign restore v1\x00"
+	ForVerdict Purpose = "carecircle sign verdict v1\x00"
 )
 
 // Sign returns the 64-byte Ed25519 signature of b. The same key and bytes always give the same signature.
@@ -79,15 +80,24 @@ func Sign(key ed25519.PrivateKey, b []byte) Signed {
 	return Signed{Bytes: b, Sig: ForRecord.Sign(key, b)}
 }
 
+// Verifier checks a signature as Purpose.Verify does, which is the one in use; the simulation has one that
+// remembers what it has checked before.
+type Verifier func(p Purpose, pub ed25519.PublicKey, b, sig []byte) error
+
 // Open checks the signature against the sender's circle key, decodes the record and returns its hash.
 // The errors are ErrSignature and those of Decode. Whether the record's From is the circle that owns pub,
 // and its To this circle, is for the caller to compare.
 func Open(pub ed25519.PublicKey, s Signed) (Record, Hash, error) {
+	return Verifier(Purpose.Verify).Open(pub, s)
+}
+
+// Open is the function Open with this verifier.
+func (verify Verifier) Open(pub ed25519.PublicKey, s Signed) (Record, Hash, error) {
 	if len(s.Bytes) > MaxRecordBytes {
 		return Record{}, Hash{}, fmt.Errorf("opening a record of %d bytes, at most %d: %w",
 			len(s.Bytes), MaxRecordBytes, ErrTooLarge)
 	}
-	if err := ForRecord.Verify(pub, s.Bytes, s.Sig); err != nil {
+	if err := verify(ForRecord, pub, s.Bytes, s.Sig); err != nil {
 		return Record{}, Hash{}, fmt.Errorf("opening a record: %w", err)
 	}
 	r, err := Decode(s.Bytes)

@@ -31,6 +31,17 @@ func Next(tail Position, r Record) (Record, []byte, Position, error) {
 	return r, b, Position{Epoch: r.Epoch, Seq: r.Seq, Hash: HashOf(b)}, nil
 }
 
+// Begin is Next for the EPOCH record with which the stream goes on in a later epoch.
+func Begin(tail Position, epoch uint64, r Record) (Record, []byte, Position, error) {
+	before := tail
+	tail.Epoch, r.Kind = epoch, Epoch
+	r, b, after, err := Next(tail, r)
+	if err != nil {
+		return r, b, before, err
+	}
+	return r, b, after, nil
+}
+
 // Follow is the receiver's end: it returns the new position when r, whose hash is h, comes next after held.
 // Otherwise it returns held and ErrOld, ErrFork, ErrGap, ErrChain or ErrEpoch. On ErrOld for a place before
 // held.Seq the caller compares h with its copy of that place: another hash there is an ErrFork too.
@@ -38,9 +49,12 @@ func Follow(held Position, r Record, h Hash) (Position, error) {
 	refuse := func(why error) (Position, error) {
 		return held, fmt.Errorf("record %d.%d after %d.%d: %w", r.Epoch, r.Seq, held.Epoch, held.Seq, why)
 	}
+	begins := r.Kind == Epoch && r.Epoch > held.Epoch // goes on behind the last record that is held
 	switch {
-	case r.Epoch != held.Epoch:
+	case r.Epoch != held.Epoch && !begins:
 		return refuse(ErrEpoch)
+	case begins && r.Seq <= held.Seq:
+		return refuse(ErrFork)
 	case r.Seq == held.Seq && h != held.Hash:
 		return refuse(ErrFork)
 	case r.Seq <= held.Seq:

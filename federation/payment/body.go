@@ -20,9 +20,6 @@ const (
 	MaxNoteBytes = 4 << 10
 	// MaxReasonBytes bounds a reason code.
 	MaxReasonBytes = 32
-
-	maxAcceptBytes = letter.MaxBodyBytes // holds a whole PROPOSE and a note
-	maxBodyBytes   = MaxAliasBytes + MaxMemoBytes + MaxNoteBytes + 256
 )
 
 // Reasons for which a payee circle rejects. Codes are only ever added; one of a later version is passed on.
@@ -33,6 +30,7 @@ const (
 	ReasonLimit        = "limit"         // above what the alliance allows
 	ReasonFrozen       = "frozen"        // the member or the pair of circles is frozen
 	ReasonClosed       = "closed"        // no alliance is in force
+	ReasonAborted      = "aborted"       // the hub decided so, for nobody had answered
 )
 
 // ErrBody: a body that breaks a limit or says something impossible. Bodies can also be letter.ErrMalformed
@@ -100,49 +98,25 @@ func (b RejectBody) Encode() ([]byte, error) { return encode("REJECT", b, b.chec
 func (b CancelBody) Encode() ([]byte, error) { return encode("CANCEL", b, b.check()) }
 
 // DecodePropose reads the body of a PROPOSE; the errors are those of letter.Unmarshal and ErrBody.
-func DecodePropose(b []byte) (ProposeBody, error) {
-	var body ProposeBody
-	if err := letter.Unmarshal(b, maxBodyBytes, &body); err != nil {
-		return ProposeBody{}, fmt.Errorf("decoding a PROPOSE: %w", err)
-	}
-	if err := body.check(); err != nil {
-		return ProposeBody{}, fmt.Errorf("decoding a PROPOSE: %w", err)
-	}
-	return body, nil
-}
+func DecodePropose(b []byte) (ProposeBody, error) { return decode[ProposeBody]("a PROPOSE", b) }
 
 // DecodeAccept reads the body of an ACCEPT; the errors are those of letter.Unmarshal and ErrBody.
-func DecodeAccept(b []byte) (AcceptBody, error) {
-	var body AcceptBody
-	if err := letter.Unmarshal(b, maxAcceptBytes, &body); err != nil {
-		return AcceptBody{}, fmt.Errorf("decoding an ACCEPT: %w", err)
-	}
-	if err := body.check(); err != nil {
-		return AcceptBody{}, fmt.Errorf("decoding an ACCEPT: %w", err)
-	}
-	return body, nil
-}
+func DecodeAccept(b []byte) (AcceptBody, error) { return decode[AcceptBody]("an ACCEPT", b) }
 
 // DecodeReject reads the body of a REJECT; the errors are those of letter.Unmarshal and ErrBody.
-func DecodeReject(b []byte) (RejectBody, error) {
-	var body RejectBody
-	if err := letter.Unmarshal(b, maxBodyBytes, &body); err != nil {
-		return RejectBody{}, fmt.Errorf("decoding a REJECT: %w", err)
-	}
-	if err := body.check(); err != nil {
-		return RejectBody{}, fmt.Errorf("decoding a REJECT: %w", err)
-	}
-	return body, nil
-}
+func DecodeReject(b []byte) (RejectBody, error) { return decode[RejectBody]("a REJECT", b) }
 
 // DecodeCancel reads the body of a CANCEL; the errors are those of letter.Unmarshal and ErrBody.
-func DecodeCancel(b []byte) (CancelBody, error) {
-	var body CancelBody
-	if err := letter.Unmarshal(b, maxBodyBytes, &body); err != nil {
-		return CancelBody{}, fmt.Errorf("decoding a CANCEL: %w", err)
+func DecodeCancel(b []byte) (CancelBody, error) { return decode[CancelBody]("a CANCEL", b) }
+
+// decode reads any of the bodies. The longest is bounded by what a record can hold.
+func decode[B interface{ check() error }](name string, raw []byte) (B, error) {
+	var body, none B
+	if err := letter.Unmarshal(raw, letter.MaxBodyBytes, &body); err != nil {
+		return none, fmt.Errorf("decoding %s: %w", name, err)
 	}
 	if err := body.check(); err != nil {
-		return CancelBody{}, fmt.Errorf("decoding a CANCEL: %w", err)
+		return none, fmt.Errorf("decoding %s: %w", name, err)
 	}
 	return body, nil
 }

@@ -69,30 +69,23 @@ func (m *model) clock(t *rapid.T) {
 	}
 }
 
-// forge gives a payer an answer that its peer never gave, with every part good but one.
+// forge gives a payer an ACCEPT that its peer never gave, with every part good but one.
 func (m *model) forge(t *rapid.T) {
 	c := m.pick(t)
 	n := rapid.IntRange(1, 6).Draw(t, "tid")
 	k := slot(payment.Payer, tid(n))
 	before := c.payments[k]
 	propose := before.Propose
-	var in payment.Input
-	if rapid.Bool().Draw(t, "accept") {
-		wrong := append(bytes.Clone(propose), 0)
-		if len(c.stream) > 0 && rapid.Bool().Draw(t, "another") {
-			wrong = c.stream[rapid.IntRange(0, len(c.stream)-1).Draw(t, "record")].Bytes
-		}
-		if bytes.Equal(wrong, propose) {
-			t.Skip("that would be right")
-		}
-		in = payment.GotAccept{At: c.now, Body: payment.AcceptBody{
-			TID: tid(n), Propose: letter.Sign(c.key, wrong),
-		}}
-	} else {
-		in = payment.GotReject{At: c.now, Body: payment.RejectBody{
-			TID: tid(n), Reason: payment.ReasonLimit, Propose: letter.HashOf([]byte("another")),
-		}}
+	wrong := append(bytes.Clone(propose), 0)
+	if len(c.stream) > 0 && rapid.Bool().Draw(t, "another") {
+		wrong = c.stream[rapid.IntRange(0, len(c.stream)-1).Draw(t, "record")].Bytes
 	}
+	if bytes.Equal(wrong, propose) {
+		t.Skip("that would be right")
+	}
+	in := payment.GotAccept{At: c.now, Body: payment.AcceptBody{
+		TID: tid(n), Propose: letter.Sign(c.key, wrong),
+	}}
 	effects, err := c.step(k, in)
 	var violation *payment.Violation
 	if !errors.As(err, &violation) || len(effects.Post)+len(effects.Append) > 0 {

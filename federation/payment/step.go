@@ -31,14 +31,18 @@ type GotPropose struct {
 	At      int64
 }
 
-// GotAccept is an ACCEPT from the peer's stream.
+// GotAccept is an ACCEPT from the peer's stream. A payment that this circle has forgotten, having been put
+// back to an older copy, is given to Replay first, with the PROPOSE that is in the body.
 type GotAccept struct {
 	Body AcceptBody
+	Seq  uint64 // its place in the stream
+	Ours bool   // the PROPOSE in it carries this circle's signature, this TID and this amount
 	At   int64
 }
 
 // GotReject is a REJECT from the peer's stream.
 type GotReject struct {
+	Peer letter.CircleID
 	Body RejectBody
 	At   int64
 }
@@ -77,6 +81,7 @@ const (
 	ViolationUnknown = "unknown_payment"  // an answer to a payment we never proposed
 	ViolationForeign = "foreign_proposal" // an answer to another PROPOSE than the one we sent
 	ViolationReverse = "reversed"         // ACCEPT after REJECT, or REJECT after ACCEPT
+	ViolationVerdict = "two_verdicts"     // another verdict than the one known
 )
 
 // Error implements error.
@@ -87,15 +92,18 @@ func (v *Violation) Error() string {
 // Step takes a payment as it stands and one input, and returns the payment as it is then and what goes with
 // it. Nothing else is read. On an error nothing has happened: p and zero Effects come back, with a
 // *Violation, ErrBegin, ErrMismatch, or what encoding a body gives.
-func Step(p Payment, in Input) (Payment, Effects, error) {
-	after, effects, err := step(p, in)
+func Step(p Payment, in Input) (Payment, Effects, error) { return Protocol{}.Step(p, in) }
+
+// Step is the function Step under rules of which some may be off.
+func (o Protocol) Step(p Payment, in Input) (Payment, Effects, error) {
+	after, effects, err := o.step(p, in)
 	if err != nil {
 		return p, Effects{}, fmt.Errorf("payment step: %w", err)
 	}
 	return after, effects, nil
 }
 
-func step(p Payment, in Input) (Payment, Effects, error) {
+func (o Protocol) step(p Payment, in Input) (Payment, Effects, error) {
 	switch in := in.(type) {
 	case Begin:
 		return begin(p, in)
@@ -103,7 +111,7 @@ func step(p Payment, in Input) (Payment, Effects, error) {
 		if err := about(p, Payee, in.Body.TID); err != nil {
 			return p, Effects{}, err
 		}
-		return propose(p, in)
+		return o.propose(p, in)
 	case GotCancel:
 		if err := about(p, Payee, in.Body.TID); err != nil {
 			return p, Effects{}, err
@@ -113,14 +121,25 @@ func step(p Payment, in Input) (Payment, Effects, error) {
 		if err := about(p, Payer, in.Body.TID); err != nil {
 			return p, Effects{}, err
 		}
-		return accept(p, in)
+		return o.accept(p, in)
 	case GotReject:
 		if err := about(p, Payer, in.Body.TID); err != nil {
 			return p, Effects{}, err
 		}
-		return reject(p, in)
+		return o.reject(p, in)
 	case Clock:
-		return clock(p, in)
+		return o.clock(p, in)
+	case Ask:
+		return ask(p, in)
+	case GotVerdict:
+		return o.verdict(p, in)
+	case GotForgiven:
+		if err := about(p, Payer, in.Body.TID); err != nil {
+			return p, Effects{}, err
+		}
+		return forgiven(p, in)
+	case Replay:
+		return replay(p, in)
 	}
 	return p, Effects{}, fmt.Errorf("input %T: %w", in, ErrMismatch)
 }
@@ -154,7 +173,10 @@ func begin(p Payment, in Begin) (Payment, Effects, error) {
 }
 
 // propose decides, once and for ever. For a decided payment the receipt is already in the stream.
-func propose(p Payment, in GotPropose) (Payment, Effects, error) {
+func (o Protocol) propose(p Payment, in GotPropose) (Payment, Effects, error) {
+	if o.Off == DuplicateOnce && p.State == Accepted && in.Refuse == "" {
+		return p, Effects{Post: []Posting{Credit}}, nil
+	}
 	if p.State != None {
 		return p, Effects{}, nil
 	}
@@ -199,34 +221,42 @@ func refusal(p Payment, proposal letter.Hash) (Payment, Effects, error) {
 	return p, effects(ToldRefused, 0, letter.Reject, body), nil
 }
 
-// accept takes the amount from our own PROPOSE; the answer must carry exactly that one.
-func accept(p Payment, in GotAccept) (Payment, Effects, error) {
+// accept takes the amount from our own PROPOSE; the answer must carry exactly that one, or one of the same
+// payment that this circle signed before it was put back to an older copy.
+func (o Protocol) accept(p Payment, in GotAccept) (Payment, Effects, error) {
+	same := len(p.Propose) > 0 && bytes.Equal(in.Body.Propose.Bytes, p.Propose)
 	switch {
 	case p.State == None:
 		return p, Effects{}, &Violation{Code: ViolationUnknown, TID: in.Body.TID}
-	case len(p.Propose) == 0 || !bytes.Equal(in.Body.Propose.Bytes, p.Propose):
+	case !same && !in.Ours:
 		return p, Effects{}, &Violation{Code: ViolationForeign, TID: p.TID}
+	case p.Verdict != 0 || p.State == Settled:
+		return p, Effects{}, nil
 	case p.State == Returned:
 		return p, Effects{}, &Violation{Code: ViolationReverse, TID: p.TID}
-	case p.State == Settled:
-		return p, Effects{}, nil
+	}
+	p.Answer = in.Seq
+	if p.Asking && o.Off != HubDecides {
+		return p, Effects{}, nil // it goes along with the question
 	}
 	p.State, p.Decided = Settled, in.At
 	return p, Effects{Post: []Posting{Settle}, Told: ToldSettled}, nil
 }
 
-func reject(p Payment, in GotReject) (Payment, Effects, error) {
-	// Only a payee that saw our CANCEL and nothing else has no PROPOSE to name.
-	named := in.Body.Propose == letter.HashOf(p.Propose) || p.Cancelled && in.Body.Propose == letter.Hash{}
+// reject of a payment that this circle has forgotten leaves a tombstone: who asks for the same once more gets
+// the same answer.
+func (o Protocol) reject(p Payment, in GotReject) (Payment, Effects, error) {
 	switch {
 	case p.State == None:
-		return p, Effects{}, &Violation{Code: ViolationUnknown, TID: in.Body.TID}
-	case !named:
-		return p, Effects{}, &Violation{Code: ViolationForeign, TID: p.TID}
+		p = Payment{
+			TID: in.Body.TID, Peer: in.Peer, Side: Payer, State: Returned, Reason: in.Body.Reason,
+			At: in.At, Decided: in.At,
+		}
+		return p, Effects{}, nil
+	case p.Verdict != 0 || p.State == Returned || p.Asking && o.Off != HubDecides:
+		return p, Effects{}, nil
 	case p.State == Settled:
 		return p, Effects{}, &Violation{Code: ViolationReverse, TID: p.TID}
-	case p.State == Returned:
-		return p, Effects{}, nil
 	}
 	p.State, p.Decided, p.Reason = Returned, in.At, in.Body.Reason
 	return p, Effects{Post: []Posting{Void}, Told: ToldReturned}, nil
@@ -234,9 +264,13 @@ func reject(p Payment, in GotReject) (Payment, Effects, error) {
 
 // clock asks for a decision when the payment is past its expiry, once. It posts nothing: an ACCEPT may be on
 // its way, and coins given back here would then be there twice.
-func clock(p Payment, in Clock) (Payment, Effects, error) {
+func (o Protocol) clock(p Payment, in Clock) (Payment, Effects, error) {
 	if p.State != Held || p.Cancelled || in.At <= p.Expiry {
 		return p, Effects{}, nil
+	}
+	if o.Off == PayeeDecides {
+		p.State, p.Decided, p.Reason = Returned, in.At, ReasonExpired
+		return p, Effects{Post: []Posting{Void}, Told: ToldReturned}, nil
 	}
 	body, err := CancelBody{TID: p.TID}.Encode()
 	if err != nil {
