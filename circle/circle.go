@@ -4,6 +4,7 @@ package circle
 import (
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/exchange"
+	"github.com/carecircle/carecircle/circle/hub"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/circle/replicas"
@@ -11,12 +12,16 @@ import (
 )
 
 // New returns the machine of a circle, its features in the order they build on each other.
-func New() (*machine.Machine, error) {
+func New() (*machine.Machine, error) { return With(exchange.Options{}) }
+
+// With is New for the simulation, which looks at what happens when a rule between circles is off.
+func With(o exchange.Options) (*machine.Machine, error) {
 	return machine.New(member.MayAct,
 		member.Feature(),
 		coin.Feature(),
-		exchange.Feature(),
 		replicas.Feature(),
 		timeline.Feature(),
+		exchange.Feature(o),
+		hub.Feature(o),
 	)
 }

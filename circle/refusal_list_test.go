@@ -1,9 +1,13 @@
 package circle_test
 
-import "github.com/carecircle/carecircle/circle/machine"
+import (
+	"testing"
+
+	"github.com/carecircle/carecircle/circle/machine"
+)
 
 // refusalCases is one good command of every kind, and what the kind refuses.
-func refusalCases(s *stage) map[string]kindCase {
+func refusalCases(t *testing.T, s *stage) map[string]kindCase {
 	all := map[string]kindCase{
 		"rules.activate": {
 			good: asked{by: "operator", body: machine.Activate{Version: 1}},
@@ -16,7 +20,7 @@ func refusalCases(s *stage) map[string]kindCase {
 	for _, part := range []map[string]kindCase{
 		joiningCases(s), hatCases(s), sessionCases(s), passkeyCases(s), coinRuleCases(s), coinActCases(s),
 		earnCases(s), payCases(s), giveCases(s), exchangeCases(s), letterCases(s), replicaCases(s),
-		timelineCases(s), sealedCases(s),
+		timelineCases(s), sealedCases(s), lifeCases(t, s), hubCases(t, s),
 	} {
 		for kind, c := range part {
 			all[kind] = c

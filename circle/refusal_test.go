@@ -92,12 +92,7 @@ func newStage(t *testing.T) *stage {
 	s.abroad = hb.must("Alice", "exchange.pay", exchange.Pay{
 		Circle: string(bh.id), Code: "IRENE222", Minutes: 60,
 	}).Result.(exchange.Paid).Payment
-	s.session = courier.Nonce{1, 2, 3}
-	by := machine.Caller{Actor: machine.PeerActor(string(bh.id))}
-	session := exchange.Session{Nx: s.session, Ny: s.session}
-	if out := hb.send(hb.command(by, "exchange.session", session)); out.Refusal != nil {
-		t.Fatal(out.Refusal)
-	}
+	beginLife(t, s)
 	addReplicas(s)
 	return s
 }
@@ -154,7 +149,7 @@ func checkWording(t *testing.T, e *machine.Error) {
 // refused for what it asks. A new kind fails here until it has its cases.
 func TestEveryKindRefusesWithoutATrace(t *testing.T) {
 	s := newStage(t)
-	cases := refusalCases(s)
+	cases := refusalCases(t, s)
 	var kinds []string
 	for _, r := range s.hb.m.Rules() {
 		kinds = append(kinds, r.Kind)

@@ -18,8 +18,10 @@ const Book = "coins"
 const (
 	Issuance     = "issuance"
 	Pool         = "pool"
+	Suspense     = "suspense" // of people whom the circle forgot when it was put back to an older copy
 	PlacePrefix  = "place/"
 	CirclePrefix = "circle/"
+	LossPrefix   = "loss/" // what the circle bears where another circle did not pay
 )
 
 // Account kinds.
@@ -29,6 +31,8 @@ const (
 	KindPerson   = "person"
 	KindPlace    = "place"
 	KindCircle   = "circle"
+	KindLoss     = "loss"
+	KindSuspense = "suspense"
 )
 
 // Reasons of movements, as they stand in the book. Append-only.
@@ -240,6 +244,10 @@ func kindOf(id string) string {
 		return KindPlace
 	case strings.HasPrefix(id, CirclePrefix):
 		return KindCircle
+	case strings.HasPrefix(id, LossPrefix):
+		return KindLoss
+	case id == Suspense:
+		return KindSuspense
 	default:
 		return KindPerson
 	}

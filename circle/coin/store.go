@@ -231,6 +231,10 @@ func NameOf(rd machine.Read, account string) string {
 		return "the circle"
 	case KindPool:
 		return "the pool"
+	case KindSuspense:
+		return "people not known any more"
+	case KindLoss:
+		return "losses with " + NameOf(rd, CirclePrefix+account[len(LossPrefix):])
 	case KindPlace:
 		if p, ok := places.Get(rd, machine.Key{}.Str(account)); ok {
 			return p.Name

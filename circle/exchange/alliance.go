@@ -70,7 +70,7 @@ func count(r machine.Reader) int {
 
 // ally records our consent. The first to consent sends an OFFER; whoever finds its own terms equal to the
 // other's sends AGREE, and the alliance is in force there; AGREE puts it in force at the other end.
-func ally(tx *machine.Tx, b Ally) (Allied, error) {
+func (o Options) ally(tx *machine.Tx, b Ally) (Allied, error) {
 	peer, err := knownPeer(tx, b.Circle)
 	if err != nil {
 		return Allied{}, err
@@ -91,23 +91,37 @@ func ally(tx *machine.Tx, b Ally) (Allied, error) {
 			"The alliance with %s is in force with a limit of %s until its review.",
 			peer.Name, coin.Coins(p.Ours.LimitMinutes))
 	}
-	p.Ours = ours
-	kind := letter.Offer
-	if p.Theirs.same(ours) {
-		kind = letter.Agree
-		if err := inForce(tx, peer, &p); err != nil {
+	p.Wish = ours
+	if o.fresh(tx, p) { // or else it goes out when they were heard
+		if err := o.offer(tx, peer, &p); err != nil {
 			return Allied{}, err
 		}
 	}
-	body, err := letter.Marshal(ours)
-	if err != nil {
-		return Allied{}, machine.Refuse("bad_text", "These terms cannot be sent: %v.", err)
-	}
-	if _, err := appendRecord(tx, peer.Circle, &p, kind, body); err != nil {
-		return Allied{}, err
-	}
 	pairs.Put(tx, peerKey(peer.Circle), p)
 	return Allied{InForce: p.Since != 0}, nil
+}
+
+// offer sends our consent to the peer.
+func (o Options) offer(tx *machine.Tx, peer Peer, p *pair) error {
+	wish := p.Wish
+	p.Wish = Terms{}
+	if wish.LimitMinutes == 0 || p.Since != 0 {
+		return nil // nothing is wished, or they agreed to what we had forgotten that we offered
+	}
+	p.Ours = wish
+	kind := letter.Offer
+	if p.Theirs.same(p.Ours) {
+		kind = letter.Agree
+		if err := inForce(tx, peer, p); err != nil {
+			return err
+		}
+	}
+	body, err := letter.Marshal(p.Ours)
+	if err != nil {
+		return machine.Refuse("bad_text", "These terms cannot be sent: %v.", err)
+	}
+	_, err = o.appendRecord(tx, peer, p, kind, body)
+	return err
 }
 
 func inForce(tx *machine.Tx, peer Peer, p *pair) error {
@@ -128,7 +142,7 @@ func narrow(tx *machine.Tx, peer Peer, p *pair) error {
 }
 
 // gotTerms takes the peer's OFFER or AGREE.
-func gotTerms(tx *machine.Tx, peer Peer, p *pair, r letter.Record) error {
+func (o Options) gotTerms(tx *machine.Tx, peer Peer, p *pair, r letter.Record) error {
 	var theirs Terms
 	if err := letter.Unmarshal(r.Body, 1024, &theirs); err != nil {
 		return err
@@ -155,6 +169,6 @@ func gotTerms(tx *machine.Tx, peer Peer, p *pair, r letter.Record) error {
 	if err != nil {
 		return err
 	}
-	_, err = appendRecord(tx, peer.Circle, p, letter.Agree, body)
+	_, err = o.appendRecord(tx, peer, p, letter.Agree, body)
 	return err
 }

@@ -17,6 +17,7 @@ const (
 	MaxOpenPayments   = 1000 // per other circle
 	MaxLimitMinutes   = 10_000_000
 	MaxNoteRunes      = 280
+	MaxPersonBytes    = 64
 	MaxExpiredAtOnce  = 100
 	minPatienceMillis = 1000
 	dayMillis         = 24 * 60 * 60 * 1000
@@ -53,6 +54,8 @@ type Pay struct {
 	Patience int64           `cbor:"6,keyasint,omitempty" json:"patience,omitempty" doc:"ms; 0: 30 days"`
 	// Memo is what goes to the receiver's circle, sealed; empty where nothing is sealed.
 	Memo []byte `cbor:"7,keyasint,omitempty" json:"-"`
+	// Self says to ourselves who pays, sealed; the other circle keeps it for us.
+	Self machine.Private `cbor:"8,keyasint,omitzero" json:"-"`
 }
 
 // Session opens a session for the peer's stream: what was sent in earlier ones is void from here on.
@@ -67,10 +70,13 @@ type Receive struct {
 	Ny      courier.Nonce   `cbor:"2,keyasint" json:"ny"`
 	Records []letter.Signed `cbor:"3,keyasint" json:"records"`
 	Words   []Words         `cbor:"4,keyasint,omitempty" json:"-"`
+	Notes   []Opened        `cbor:"5,keyasint,omitempty" json:"-"` // in ACCEPTs and verdicts, to ourselves
 }
 
-// Expire asks the peers for a decision on payments that have waited too long.
-type Expire struct{}
+// Expire asks the peers for a decision on payments that have waited too long, and later the hub.
+type Expire struct {
+	Held []HeldBy `cbor:"1,keyasint,omitempty" json:"held,omitempty" doc:"how far peers hold our letters"`
+}
 
 // Check implements machine.Checker.
 func (a Ally) Check() error {
@@ -115,6 +121,9 @@ func (p Pay) Check() error {
 	if !letter.Readable(p.Activity, 400) || utf8.RuneCountInString(p.Activity) > 80 {
 		return machine.Refuse("bad_text", "Say it in fewer words: at most %d letters.", 80)
 	}
+	if err := p.Self.CheckSealed("note", MaxPersonBytes); err != nil {
+		return err
+	}
 	return p.checkNote()
 }
 
@@ -123,7 +132,7 @@ func (r Receive) Check() error {
 	if len(r.Records) == 0 || len(r.Records) > courier.MaxBatchRecords {
 		return machine.Refuse("malformed", "A batch holds 1 to %d records.", courier.MaxBatchRecords)
 	}
-	if len(r.Words) > len(r.Records) {
+	if len(r.Words) > len(r.Records) || len(r.Notes) > len(r.Records) {
 		return machine.Refuse("malformed", "There are more memos than records.")
 	}
 	for _, w := range r.Words {

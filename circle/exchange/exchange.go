@@ -35,7 +35,7 @@ func (t Terms) same(o Terms) bool {
 	return t.LimitMinutes == o.LimitMinutes && t.ReviewOn == o.ReviewOn
 }
 
-// pair is how things stand with one other circle. Epochs, statements and key changes take the next keys.
+// pair is how things stand with one other circle. Statements and key changes take the next keys.
 type pair struct {
 	Tail     letter.Position `cbor:"1,keyasint"` // of our stream to them
 	Held     letter.Position `cbor:"2,keyasint"` // of theirs to us
@@ -48,6 +48,16 @@ type pair struct {
 	Theirs   Terms           `cbor:"9,keyasint"`
 	Since    int64           `cbor:"10,keyasint"` // alliance in force since; 0: it is not
 	Open     uint64          `cbor:"11,keyasint"` // payments waiting for their decision
+	// Fresh is the life of this circle in which the peer has said that it holds no more of ours than we do.
+	Fresh courier.Nonce `cbor:"12,keyasint,omitzero"`
+	// Life is that in which the session in force was opened.
+	Life   courier.Nonce `cbor:"13,keyasint,omitzero"`
+	Acked  uint64        `cbor:"14,keyasint,omitempty"` // how far they hold our stream, as far as we know
+	Recall uint64        `cbor:"15,keyasint,omitempty"` // they hold ours as far as this, and we do not
+	// HubEpoch is the hub's in which it was told all that we know of verdicts on payments with them.
+	HubEpoch uint64 `cbor:"16,keyasint,omitempty"`
+	// Wish is our consent where it could not be sent yet.
+	Wish Terms `cbor:"17,keyasint,omitzero"`
 }
 
 type ref struct {
@@ -69,8 +79,12 @@ var (
 	outbox   = machine.NewTable[[]byte]("exchange", "outbox")       // peer, seq: exact record bytes
 	inbox    = machine.NewTable[letter.Signed]("exchange", "inbox") // peer, seq: their record, verbatim
 	payments = machine.NewTable[payment.Payment]("exchange", "payment")
-	ofPerson = machine.NewTable[ref]("exchange", "payment-of")    // person, time, tid
-	waiting  = machine.NewTable[ref]("exchange", "waiting")       // expiry, tid
+	ofPerson = machine.NewTable[ref]("exchange", "payment-of") // person, time, tid
+	waiting  = machine.NewTable[ref]("exchange", "waiting")    // expiry, tid
+	late     = machine.NewTable[ref]("exchange", "late")       // when the hub may be asked, peer, tid
+	asking   = machine.NewTable[ref]("exchange", "asking")     // peer, side, tid: put to the hub
+	hubs     = machine.NewTable[string]("exchange", "hub")     // the circle that decides
+	lives    = machine.NewTable[courier.Nonce]("exchange", "life")
 	codes    = machine.NewTable[string]("exchange", "code")       // code: person
 	codeOf   = machine.NewTable[string]("exchange", "code-of")    // person: code
 	forks    = machine.NewTable[fork]("exchange", "equivocation") // peer, seq
@@ -89,22 +103,49 @@ var (
 )
 
 // Feature returns the feature's rules and views.
-func Feature() machine.Feature {
-	return machine.Feature{Name: "exchange", Rules: rules(), Views: views(), Keeps: kept}
+func Feature(o Options) machine.Feature {
+	o = o.Filled()
+	return machine.Feature{Name: "exchange", Rules: o.rules(), Views: views(), Keeps: kept}
 }
 
-func rules() []machine.Rule {
+// Options are for the simulation; the zero Options are those in use.
+type Options struct {
+	Protocol payment.Protocol
+	Verify   letter.Verifier // nil: letter.Purpose.Verify
+}
+
+// Filled returns the options with what is in use in place of nil.
+func (o Options) Filled() Options {
+	if o.Verify == nil {
+		o.Verify = letter.Purpose.Verify
+	}
+	return o
+}
+
+func (o Options) rules() []machine.Rule {
 	return []machine.Rule{
 		machine.Do("exchange.meet", "Make another circle known by its card.", secretary, meet),
 		machine.Do("exchange.ally", "Record your circle's consent to exchange coins with another.",
-			secretary, ally),
+			secretary, o.ally),
 		machine.Do("exchange.code", "Choose your code for receiving coins from other circles.",
 			member.Signed, setCode),
-		machine.Do("exchange.pay", "Send coins to a person in another circle.", member.Signed, pay),
+		machine.Do("exchange.pay", "Send coins to a person in another circle.", member.Signed, o.pay),
 		machine.Do("exchange.session", "Open a session for another circle's letters.",
 			machine.PeerOnly, openSession),
-		machine.Do("exchange.receive", "Take letters from another circle.", machine.PeerOnly, receive),
-		machine.Do("exchange.expire", "Call back payments that have waited too long.", node, expire),
+		machine.Do("exchange.receive", "Take letters from another circle.", machine.PeerOnly, o.receive),
+		machine.Do("exchange.expire", "Call back payments that have waited too long, and put to the hub"+
+			" those that stay without an answer.", node, o.expire),
+		machine.Do("exchange.hub", "Say which circle keeps the register for payments without an answer.",
+			secretary, setHub),
+		machine.Do("exchange.begin", "Begin a new life of this circle's letters.", node, begin),
+		machine.Do("exchange.welcomed", "Take another circle's word on how far it holds our letters.", node,
+			o.welcomed),
+		machine.Do("exchange.recall", "Take back letters of ours that another circle holds and we forgot.",
+			node, o.recall),
+		machine.Do("exchange.verdict", "Take the hub's verdict on a payment without an answer.", node,
+			o.verdict),
+		machine.Do("exchange.report", "Tell the hub, whose books were put back, what verdicts we know.",
+			node, o.report),
 	}
 }
 
@@ -120,24 +161,59 @@ func knownPeer(r machine.Reader, circle string) (Peer, error) {
 }
 
 // appendRecord puts one record at the end of our stream to a peer: into the same log entry as what it says.
-func appendRecord(
-	tx *machine.Tx, to letter.CircleID, p *pair, kind letter.Kind, body []byte,
+func (o Options) appendRecord(
+	tx *machine.Tx, peer Peer, p *pair, kind letter.Kind, body []byte,
 ) ([]byte, error) {
-	us, _ := member.TheCircle(tx)
-	position, head := tx.Head()
-	_, raw, tail, err := letter.Next(p.Tail, letter.Record{
-		Kind: kind, From: letter.CircleID(us.ID), To: to, Ack: p.Held, Body: body,
-		Head: letter.Position{Seq: position, Hash: letter.Hash(head)}, At: tx.Now(),
-	})
+	if !o.fresh(tx, *p) {
+		return nil, notHeard(peer)
+	}
+	raw, tail, err := o.next(tx, peer.Circle, p, kind, body, p.Tail.Epoch)
 	if err != nil {
-		return nil, machine.Refuse("letter_too_large", "This cannot be sent to the other circle: %v.", err)
+		return nil, err
 	}
 	p.Tail = tail
-	outbox.Put(tx, peerKey(to).Num(tail.Seq), raw)
+	outbox.Put(tx, peerKey(peer.Circle).Num(tail.Seq), raw)
 	return raw, nil
 }
 
-func pay(tx *machine.Tx, b Pay) (Paid, error) {
+// next makes the record that comes next in our stream, in an epoch.
+func (o Options) next(
+	tx *machine.Tx, to letter.CircleID, p *pair, kind letter.Kind, body []byte, epoch uint64,
+) (raw []byte, tail letter.Position, err error) {
+	us, _ := member.TheCircle(tx)
+	position, head := tx.Head()
+	r := letter.Record{
+		Kind: kind, From: letter.CircleID(us.ID), To: to, Ack: p.Held, Body: body,
+		Head: letter.Position{Seq: position, Hash: letter.Hash(head)}, At: tx.Now(),
+	}
+	if epoch != p.Tail.Epoch {
+		_, raw, tail, err = letter.Begin(p.Tail, epoch, r)
+	} else {
+		_, raw, tail, err = letter.Next(p.Tail, r)
+	}
+	if err != nil {
+		return nil, tail, machine.Refuse("letter_too_large",
+			"This cannot be sent to the other circle: %v.", err)
+	}
+	return raw, tail, nil
+}
+
+// offer is what a payment says to the other circle.
+func (p Pay) offer(tx *machine.Tx, tid payment.TID, from string) (payment.ProposeBody, error) {
+	if p.Patience == 0 {
+		p.Patience = patienceMillis
+	}
+	words, err := p.memo()
+	if err != nil {
+		return payment.ProposeBody{}, err
+	}
+	note, err := selfNote(tx, p.Self, from)
+	return payment.ProposeBody{
+		TID: tid, Minutes: p.Minutes, Alias: p.Code, Memo: words, Note: note, Expiry: tx.Now() + p.Patience,
+	}, err
+}
+
+func (o Options) pay(tx *machine.Tx, b Pay) (Paid, error) {
 	peer, err := knownPeer(tx, b.Circle)
 	if err != nil {
 		return Paid{}, err
@@ -153,25 +229,27 @@ func pay(tx *machine.Tx, b Pay) (Paid, error) {
 	case p.Open >= MaxOpenPayments:
 		return Paid{}, machine.Refuse("too_many",
 			"%d payments wait for %s already. Try again later.", p.Open, peer.Name)
+	case !o.fresh(tx, p):
+		return Paid{}, notHeard(peer)
 	}
 	from := tx.Caller().Person()
 	if err := coin.OpenPerson(tx, from); err != nil {
 		return Paid{}, err
 	}
-	if b.Patience == 0 {
-		b.Patience = patienceMillis
+	tid := payment.TID(tx.Fresh())
+	before, known := payments.Get(tx, ref{Peer: peer.Circle, Side: payment.Payer, TID: tid}.key())
+	if known { // forgotten, with the answer, and then taken back from the peer
+		if before.Minutes != b.Minutes || before.Alias != b.Code {
+			return Paid{}, machine.Refuse("id_reused", "This was asked for before, otherwise.")
+		}
+		return Paid{Payment: machine.ID(tid), State: word(before)}, nil
 	}
-	words, err := b.memo()
+	offer, err := b.offer(tx, tid, from)
 	if err != nil {
 		return Paid{}, machine.Refuse("bad_text", "The note cannot be sent: %v.", err)
 	}
-	tid := payment.TID(tx.Fresh())
-	pm, effects, err := payment.Step(payment.Payment{}, payment.Begin{
-		Peer: peer.Circle, Account: from, At: tx.Now(),
-		Body: payment.ProposeBody{
-			TID: tid, Minutes: b.Minutes, Alias: b.Code, Memo: words, Note: []byte{},
-			Expiry: tx.Now() + b.Patience,
-		},
+	pm, effects, err := o.Protocol.Step(payment.Payment{}, payment.Begin{
+		Peer: peer.Circle, Account: from, At: tx.Now(), Body: offer,
 	})
 	if err != nil {
 		return Paid{}, machine.Refuse("bad_payment", "This payment cannot be made: %v.", err)
@@ -187,34 +265,19 @@ func pay(tx *machine.Tx, b Pay) (Paid, error) {
 		return Paid{}, err
 	}
 	for _, out := range effects.Append {
-		if pm.Propose, err = appendRecord(tx, peer.Circle, &p, out.Kind, out.Body); err != nil {
+		if pm.Propose, err = o.appendRecord(tx, peer, &p, out.Kind, out.Body); err != nil {
 			return Paid{}, err
 		}
 	}
 	p.Open++
 	pairs.Put(tx, peerKey(peer.Circle), p)
-	keep(tx, pm)
+	keep(tx, payment.Payment{}, pm)
 	tx.Emit(machine.Event{
 		Kind: "exchange.proposed", Audience: []string{from},
 		Subject: from, Object: coin.CirclePrefix + b.Circle,
 		Minutes: b.Minutes, Words: b.Activity,
 	})
 	return Paid{Payment: machine.ID(tid), State: word(pm)}, nil
-}
-
-// keep writes a payment and its places in the lists.
-func keep(tx *machine.Tx, pm payment.Payment) {
-	r := ref{Peer: pm.Peer, Side: pm.Side, TID: pm.TID}
-	payments.Put(tx, r.key(), pm)
-	if pm.Account != "" {
-		ofPerson.Put(tx, machine.Key{}.Str(pm.Account).Num(uint64(pm.At)).Bytes(pm.TID[:]), r)
-	}
-	due := machine.Key{}.Num(uint64(pm.Expiry)).Str(string(pm.Peer)).Bytes(pm.TID[:])
-	if pm.Open() && !pm.Cancelled {
-		waiting.Put(tx, due, r)
-	} else if pm.Side == payment.Payer {
-		waiting.Delete(tx, due)
-	}
 }
 
 func setCode(tx *machine.Tx, b SetCode) (machine.None, error) {
@@ -229,40 +292,4 @@ func setCode(tx *machine.Tx, b SetCode) (machine.None, error) {
 	codes.Put(tx, key, person)
 	codeOf.Put(tx, machine.Key{}.Str(person), b.Code)
 	return machine.None{}, nil
-}
-
-func expire(tx *machine.Tx, _ Expire) (machine.None, error) {
-	var due []ref
-	for _, r := range waiting.All(tx, nil, nil) {
-		pm, _ := payments.Get(tx, r.key())
-		if pm.Expiry >= tx.Now() || len(due) == MaxExpiredAtOnce {
-			break
-		}
-		due = append(due, r)
-	}
-	for _, r := range due {
-		pm, _ := payments.Get(tx, r.key())
-		after, effects, err := payment.Step(pm, payment.Clock{At: tx.Now()})
-		if err != nil {
-			return machine.None{}, err
-		}
-		p, _ := pairs.Get(tx, peerKey(r.Peer))
-		for _, out := range effects.Append {
-			if _, err := appendRecord(tx, r.Peer, &p, out.Kind, out.Body); err != nil {
-				return machine.None{}, err
-			}
-		}
-		pairs.Put(tx, peerKey(r.Peer), p)
-		keep(tx, after)
-	}
-	return machine.None{}, nil
-}
-
-// Due tells whether a payment has waited past its time, so that exchange.expire has something to do.
-func Due(r machine.Reader, now int64) bool {
-	for _, x := range waiting.All(r, nil, nil) {
-		pm, _ := payments.Get(r, x.key())
-		return pm.Expiry < now
-	}
-	return false
 }

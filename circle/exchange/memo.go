@@ -24,9 +24,15 @@ type Words struct {
 	Seq      uint64          `cbor:"1,keyasint"` // of the record it came in
 	Activity string          `cbor:"2,keyasint"`
 	Note     machine.Private `cbor:"3,keyasint"`
+	// Self says to ourselves whom the coins went to, sealed, if they go to Person.
+	Self   machine.Private `cbor:"4,keyasint,omitzero"`
+	Person string          `cbor:"5,keyasint,omitempty"`
 }
 
 func (w Words) check() error {
+	if err := w.Self.CheckSealed("note", MaxPersonBytes); err != nil {
+		return err
+	}
 	if !letter.Readable(w.Activity, 400) {
 		return machine.Refuse("malformed", "A memo that cannot be shown.")
 	}
@@ -74,6 +80,10 @@ func (p Pay) Sealed(s machine.Sealing) (any, error) {
 		return nil, err
 	}
 	p.Note, err = s.Under(s.Person(), "note", p.Note)
+	if err != nil {
+		return nil, err
+	}
+	p.Self, err = s.Under(machine.OfCircle, "self", machine.Text(machine.OfCircle, s.Person()))
 	return p, err
 }
 
@@ -90,6 +100,14 @@ func told(raw []byte, person string, opened Words) (activity string, note machin
 	default:
 		return "", machine.Private{Of: person}
 	}
+}
+
+// selfFor is the note to ourselves, if it was made for this person.
+func (w Words) selfFor(person string) machine.Private {
+	if w.Person != person {
+		return machine.Private{}
+	}
+	return w.Self
 }
 
 func wordsFor(words []Words, seq uint64) Words {
@@ -125,6 +143,16 @@ func MemoIn(raw []byte) (SealedMemo, bool) {
 		return SealedMemo{}, false
 	}
 	return SealedMemo{Seq: r.Seq, Payment: machine.ID(body.TID), Code: body.Alias, Data: m.Sealed}, true
+}
+
+// CodeIn finds whom a PROPOSE is for.
+func CodeIn(raw []byte) (seq uint64, code string, ok bool) {
+	r, err := letter.Decode(raw)
+	if err != nil || r.Kind != letter.Propose {
+		return 0, "", false
+	}
+	body, err := payment.DecodePropose(r.Body)
+	return r.Seq, body.Alias, err == nil
 }
 
 // Tell returns what an opened memo says, as far as it can be shown.

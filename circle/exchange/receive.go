@@ -3,6 +3,7 @@ package exchange
 import (
 	"bytes"
 	"errors"
+	"fmt"
 
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/machine"
@@ -45,22 +46,26 @@ func openSession(tx *machine.Tx, b Session) (Welcomed, error) {
 	if err != nil {
 		return Welcomed{}, err
 	}
-	p.Nx, p.Ny = b.Nx, b.Ny
+	p.Nx, p.Ny, p.Life = b.Nx, b.Ny, Life(tx)
 	pairs.Put(tx, peerKey(peer.Circle), p)
 	return Welcomed{Held: p.Held, HeadSeen: p.HeadSeen}, nil
 }
 
-func receive(tx *machine.Tx, b Receive) (Received, error) {
+func (o Options) receive(tx *machine.Tx, b Receive) (Received, error) {
 	peer, p, err := caller(tx)
 	if err != nil {
 		return Received{}, err
 	}
-	if p.Nx != b.Nx || p.Ny != b.Ny || p.Nx == (courier.Nonce{}) {
+	void := p.Nx != b.Nx || p.Ny != b.Ny || p.Nx == (courier.Nonce{}) || p.Life != Life(tx)
+	switch {
+	case void && o.Protocol.Off != payment.SessionBound:
 		return Received{}, machine.Refuse("session_void",
 			"This session was ended by a newer one. Open a new one.")
+	case !o.fresh(tx, p):
+		return Received{}, machine.Later(courier.Busy, "We have to hear first how far you hold our letters.")
 	}
 	for i, s := range b.Records {
-		more, err := take(tx, peer, &p, s, b.Words)
+		more, err := o.take(tx, peer, &p, s, b)
 		if err != nil && i == 0 {
 			return Received{}, err
 		}
@@ -74,10 +79,10 @@ func receive(tx *machine.Tx, b Receive) (Received, error) {
 
 // take applies the next record of the peer's stream. A bad signature refuses it; proof of a
 // broken promise freezes the pair and keeps both records; a gap stops the batch and tells how far we are.
-func take(
-	tx *machine.Tx, peer Peer, p *pair, s letter.Signed, words []Words,
+func (o Options) take(
+	tx *machine.Tx, peer Peer, p *pair, s letter.Signed, b Receive,
 ) (more bool, err error) {
-	r, h, err := letter.Open(peer.Key, s)
+	r, h, err := o.Verify.Open(peer.Key, s)
 	us, _ := member.TheCircle(tx)
 	switch {
 	case errors.Is(err, letter.ErrKind), errors.Is(err, letter.ErrVersion):
@@ -108,12 +113,15 @@ func take(
 	}
 	after := *p
 	after.Held, after.Heard = held, tx.Now()
+	if r.Ack.Seq <= p.Tail.Seq {
+		after.Acked = ackedIn(tx, after.Acked, r.Ack.Seq)
+	}
 	if r.Head.Seq > after.HeadSeen.Seq {
 		after.HeadSeen = r.Head
 	}
 	err = tx.Try(func() error {
 		inbox.Put(tx, peerKey(peer.Circle).Num(r.Seq), s)
-		return obey(tx, peer, &after, r, s, words)
+		return o.obey(tx, peer, &after, r, s, b)
 	})
 	if err != nil {
 		freezePair(tx, peer, p, s, r.Seq, err.Error())
@@ -134,62 +142,130 @@ func freezePair(tx *machine.Tx, peer Peer, p *pair, sent letter.Signed, seq uint
 	})
 }
 
+// ackedIn is how far a peer holds our stream. Logs from before there were lives do not keep it.
+func ackedIn(r machine.Reader, before, now uint64) uint64 {
+	if !lives.Has(r, machine.Key{}) {
+		return before
+	}
+	return max(before, now)
+}
+
 // obey does what a record says. An error means the peer broke the protocol.
-func obey(tx *machine.Tx, peer Peer, p *pair, r letter.Record, s letter.Signed, words []Words) error {
+func (o Options) obey(
+	tx *machine.Tx, peer Peer, p *pair, r letter.Record, s letter.Signed, b Receive,
+) error {
 	// They may be in alliance by our offer while we have moved on: their payments, and the calling back of
-	// them, are answered by a rejection.
+	// them, are answered by a rejection. A circle that was put back to before its alliance hears of it again.
 	begins := r.Kind == letter.Propose || r.Kind == letter.Cancel
-	if letter.Trust(r.Kind) == letter.Trusted && p.Since == 0 && !begins {
+	if letter.Trust(r.Kind) == letter.Trusted && p.Since == 0 && !begins && !lives.Has(tx, machine.Key{}) {
 		return machine.Refuse("no_alliance", "a letter of kind %s without an alliance", r.Kind)
 	}
 	switch r.Kind {
 	case letter.Offer, letter.Agree:
-		return gotTerms(tx, peer, p, r)
-	case letter.Propose:
-		return gotPropose(tx, peer, p, r, s, words)
-	case letter.Cancel:
-		body, err := payment.DecodeCancel(r.Body)
-		if err != nil {
-			return err
-		}
-		key := ref{Peer: peer.Circle, Side: payment.Payee, TID: body.TID}
-		pm, _ := payments.Get(tx, key.key())
-		return step(tx, peer, p, pm, payment.GotCancel{Peer: peer.Circle, Body: body, At: tx.Now()})
-	case letter.Accept:
-		body, err := payment.DecodeAccept(r.Body)
-		if err != nil {
-			return err
-		}
-		key := ref{Peer: peer.Circle, Side: payment.Payer, TID: body.TID}
-		pm, _ := payments.Get(tx, key.key())
-		return step(tx, peer, p, pm, payment.GotAccept{Body: body, At: tx.Now()})
-	case letter.Reject:
-		body, err := payment.DecodeReject(r.Body)
-		if err != nil {
-			return err
-		}
-		key := ref{Peer: peer.Circle, Side: payment.Payer, TID: body.TID}
-		pm, _ := payments.Get(tx, key.key())
-		return step(tx, peer, p, pm, payment.GotReject{Body: body, At: tx.Now()})
-	default:
-		return machine.Refuse("kind_unexpected", "a letter of kind %s", r.Kind)
+		return o.gotTerms(tx, peer, p, r)
+	case letter.Epoch:
+		return nil // its place in the stream says it all
+	case letter.Aborted, letter.Committed:
+		return o.gotVerdict(tx, peer, p, r, b)
 	}
-}
-
-func gotPropose(
-	tx *machine.Tx, peer Peer, p *pair, r letter.Record, s letter.Signed, words []Words,
-) error {
-	body, err := payment.DecodePropose(r.Body)
+	tid, side, in, err := o.inputOf(tx, peer, p, r, s, b)
 	if err != nil {
 		return err
 	}
-	key := ref{Peer: peer.Circle, Side: payment.Payee, TID: body.TID}
-	pm, _ := payments.Get(tx, key.key())
-	in := payment.GotPropose{Peer: peer.Circle, Body: body, Signed: s, Note: []byte{}, At: tx.Now()}
-	if pm.State == payment.None && tx.Now() < body.Expiry {
-		in.Account, in.Refuse = credit(tx, peer, p, body, wordsFor(words, r.Seq))
+	pm, _ := payments.Get(tx, ref{Peer: peer.Circle, Side: side, TID: tid}.key())
+	if yes, ok := in.(payment.GotAccept); ok && pm.State == payment.None && yes.Ours {
+		if o.Protocol.Off == payment.ReceiptTellsAll {
+			return nil
+		}
+		if pm, err = o.bringBack(tx, peer, p, yes, b.Notes); err != nil {
+			return err
+		}
 	}
-	return step(tx, peer, p, pm, in)
+	if offer, ok := in.(payment.GotPropose); ok {
+		fresh := pm.State == payment.None && tx.Now() < offer.Body.Expiry
+		if fresh || o.Protocol.Off == payment.DuplicateOnce && pm.State == payment.Accepted {
+			w := wordsFor(b.Words, r.Seq)
+			offer.Account, offer.Refuse = credit(tx, peer, p, offer.Body, w)
+			if offer.Note, err = selfNote(tx, w.selfFor(offer.Account), offer.Account); err != nil {
+				return err
+			}
+		}
+		in = offer
+	}
+	return o.step(tx, peer, p, pm, in)
+}
+
+// inputOf reads a record about a payment.
+func (o Options) inputOf(
+	tx *machine.Tx, peer Peer, p *pair, r letter.Record, s letter.Signed, b Receive,
+) (payment.TID, payment.Side, payment.Input, error) {
+	switch r.Kind {
+	case letter.Propose:
+		body, err := payment.DecodePropose(r.Body)
+		in := payment.GotPropose{Peer: peer.Circle, Body: body, Signed: s, Note: []byte{}, At: tx.Now()}
+		return body.TID, payment.Payee, in, err
+	case letter.Cancel:
+		body, err := payment.DecodeCancel(r.Body)
+		return body.TID, payment.Payee, payment.GotCancel{Peer: peer.Circle, Body: body, At: tx.Now()}, err
+	case letter.Accept:
+		body, err := payment.DecodeAccept(r.Body)
+		in := payment.GotAccept{Body: body, Seq: r.Seq, At: tx.Now()}
+		if err == nil {
+			in.Ours = o.ours(tx, body)
+		}
+		return body.TID, payment.Payer, in, err
+	case letter.Reject:
+		body, err := payment.DecodeReject(r.Body)
+		return body.TID, payment.Payer, payment.GotReject{Peer: peer.Circle, Body: body, At: tx.Now()}, err
+	case letter.Forgiven:
+		body, err := payment.DecodeForgiven(r.Body)
+		in := payment.GotForgiven{Peer: peer.Circle, Body: body, At: tx.Now()}
+		return body.TID, payment.Payer, in, err
+	default:
+		return payment.TID{}, 0, nil, machine.Refuse("kind_unexpected", "a letter of kind %s", r.Kind)
+	}
+}
+
+// ours tells whether the PROPOSE in an ACCEPT is one that this circle signed.
+func (o Options) ours(tx *machine.Tx, body payment.AcceptBody) bool {
+	us, _ := member.TheCircle(tx)
+	r, _, err := o.Verify.Open(us.Key, body.Propose)
+	if err != nil || r.Kind != letter.Propose {
+		return false
+	}
+	offer, err := payment.DecodePropose(r.Body)
+	return err == nil && offer.TID == body.TID
+}
+
+// bringBack does once more a payment of ours that the peer has accepted and we have forgotten.
+func (o Options) bringBack(
+	tx *machine.Tx, peer Peer, p *pair, in payment.GotAccept, notes []Opened,
+) (payment.Payment, error) {
+	r, err := letter.Decode(in.Body.Propose.Bytes)
+	if err != nil {
+		return payment.Payment{}, err
+	}
+	err = o.step(tx, peer, p, payment.Payment{}, payment.Replay{
+		Peer: peer.Circle, Record: r, Signed: in.Body.Propose, Account: holder(tx, r, notes), At: tx.Now(),
+	})
+	pm, _ := payments.Get(tx, ref{Peer: peer.Circle, Side: payment.Payer, TID: in.Body.TID}.key())
+	return pm, err
+}
+
+func (o Options) gotVerdict(tx *machine.Tx, peer Peer, p *pair, r letter.Record, b Receive) error {
+	body, err := payment.DecodeVerdict(r.Body)
+	if err != nil {
+		return err
+	}
+	c, err := o.openVerdict(tx, body.Certificate)
+	if err != nil {
+		return err
+	}
+	us, _ := member.TheCircle(tx)
+	if c.TID != body.TID || c.Payer != peer.Circle || string(c.Payee) != us.ID {
+		return machine.Refuse("bad_verdict", "a verdict on another payment")
+	}
+	return o.obeyVerdict(tx, peer, p, c, TakeVerdict{Certificate: body.Certificate, Notes: b.Notes}, false)
 }
 
 // credit pays the person behind the alias, or says why not. A refused one changed nothing.
@@ -228,38 +304,96 @@ func credit(
 }
 
 // step advances one payment and does what goes with it, in this same command.
-func step(tx *machine.Tx, peer Peer, p *pair, pm payment.Payment, in payment.Input) error {
-	after, effects, err := payment.Step(pm, in)
+func (o Options) step(tx *machine.Tx, peer Peer, p *pair, pm payment.Payment, in payment.Input) error {
+	after, effects, err := o.Protocol.Step(pm, in)
 	if err != nil {
 		return err
 	}
 	for _, post := range effects.Post {
-		switch post {
-		case payment.Settle:
-			err = coin.Finish(tx, ledger.OpSettle, tx.Fresh(), machine.ID(pm.TID))
-		case payment.Void:
-			err = coin.Finish(tx, ledger.OpVoid, tx.Fresh(), machine.ID(pm.TID))
-		case payment.Credit: // done by credit, which had to know whether it can be
-		case payment.Hold:
-			panic("a hold is made where a payment begins")
-		}
-		if err != nil {
-			panic("a hold could not be ended: " + err.Error())
-		}
-	}
-	for _, out := range effects.Append {
-		if _, err := appendRecord(tx, peer.Circle, p, out.Kind, out.Body); err != nil {
+		if err := o.post(tx, peer, &after, post, effects.Forced); err != nil {
 			return err
 		}
 	}
-	if pm.Open() && !after.Open() {
+	for _, out := range effects.Append {
+		if out.Kind == letter.Accept && o.Protocol.Off == payment.ReceiptAtOnce {
+			owe(tx, after, out.Body)
+			continue
+		}
+		if _, err := o.appendRecord(tx, peer, p, out.Kind, out.Body); err != nil {
+			return err
+		}
+		if out.Kind == letter.Accept && lives.Has(tx, machine.Key{}) {
+			after.Answer = p.Tail.Seq
+		}
+	}
+	switch {
+	case pm.Open() && !after.Open():
 		p.Open--
+	case !pm.Open() && after.Open():
+		p.Open++
 	}
 	if effects.Told != "" {
 		tell(tx, after, effects.Told)
 	}
-	if pm.State != after.State || pm.Cancelled != after.Cancelled {
-		keep(tx, after)
+	if !same(pm, after) {
+		keep(tx, pm, after)
+	}
+	return nil
+}
+
+// same tells whether a step left all that may change as it was.
+func same(a, b payment.Payment) bool {
+	return a.State == b.State && a.Cancelled == b.Cancelled && a.Asking == b.Asking && a.Answer == b.Answer &&
+		a.Verdict == b.Verdict
+}
+
+// post does one posting of a payment.
+func (o Options) post(
+	tx *machine.Tx, peer Peer, pm *payment.Payment, post payment.Posting, forced bool,
+) error {
+	hold := machine.ID(pm.TID)
+	if pm.Hold != (payment.TID{}) {
+		hold = machine.ID(pm.Hold)
+	}
+	circle := coin.CirclePrefix + string(peer.Circle)
+	m := coin.Movement{Op: ledger.OpPost, ID: tx.Fresh(), Minutes: pm.Minutes, Act: coin.Act{
+		Reason: coin.ReasonAbroad, Place: peer.Place, Note: machine.Private{Of: pm.Account},
+	}}
+	var err error
+	switch post {
+	case payment.Settle:
+		err = coin.Finish(tx, ledger.OpSettle, tx.Fresh(), hold)
+	case payment.Void:
+		err = coin.Finish(tx, ledger.OpVoid, tx.Fresh(), hold)
+	case payment.Hold:
+		if !forced {
+			panic("a hold is made where a payment begins")
+		}
+		if _, used := coin.Store(tx).Record(ledger.ID(hold)); used { // since it was forgotten
+			hold = tx.Fresh()
+			pm.Hold = payment.TID(hold)
+		}
+		m.Op, m.ID, m.From, m.To = ledger.OpHold, hold, pm.Account, circle
+		_, err = coin.Force(tx, m)
+	case payment.Credit:
+		m.From, m.To = circle, pm.Account
+		switch {
+		case forced:
+			_, err = coin.Force(tx, m)
+		default: // done by credit, which had to know whether it can be
+		}
+	case payment.Refund:
+		m.From, m.To = circle, pm.Account
+		_, err = coin.Force(tx, m)
+	case payment.Charge:
+		m.From, m.To = pm.Account, circle
+		_, err = coin.Force(tx, m)
+	case payment.WriteOff:
+		m.From, m.To = coin.LossPrefix+string(peer.Circle), circle
+		_, err = coin.Force(tx, m)
+	}
+	if err != nil {
+		return fmt.Errorf("%s of payment %s: %w", post, pm.TID, err)
 	}
 	return nil
 }

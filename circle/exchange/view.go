@@ -80,7 +80,7 @@ func word(pm payment.Payment) string {
 	switch pm.State {
 	case payment.Held:
 		return "proposed"
-	case payment.Settled, payment.Accepted:
+	case payment.Settled, payment.Accepted, payment.WrittenOff:
 		return "settled"
 	case payment.Returned, payment.Rejected:
 		return "returned"
@@ -98,12 +98,15 @@ func alliances(rd machine.Read, _ machine.None) (Alliances, error) {
 			LimitMinutes: p.Ours.LimitMinutes, ReviewOn: p.Ours.ReviewOn, Decision: p.Ours.Decision,
 			Since: p.Since, Heard: p.Heard, Waiting: p.Open, Why: p.Frozen, Sent: p.Tail.Seq, Got: p.Held.Seq,
 		}
+		if p.Since == 0 && p.Wish.LimitMinutes != 0 {
+			a.LimitMinutes, a.ReviewOn, a.Decision = p.Wish.LimitMinutes, p.Wish.ReviewOn, p.Wish.Decision
+		}
 		switch {
 		case p.Frozen != "":
 			a.State = "stopped"
 		case p.Since != 0:
 			a.State = "in-force"
-		case p.Ours.LimitMinutes != 0:
+		case p.Ours.LimitMinutes != 0 || p.Wish.LimitMinutes != 0:
 			a.State = "offered-by-us"
 		case p.Theirs.LimitMinutes != 0:
 			a.State = "offered-by-them"
@@ -145,6 +148,9 @@ type PeerState struct {
 	Tail   letter.Position // of our stream to them
 	Held   letter.Position // of theirs to us
 	Frozen bool
+	Why    string // it is frozen
+	Fresh  bool   // letters may be written to them, see Begin
+	Recall uint64 // not 0: they hold ours as far as this, and it is to be taken back
 }
 
 // Peers returns the known circles, for the courier.
@@ -152,7 +158,10 @@ func Peers(r machine.Reader) []PeerState {
 	var out []PeerState
 	for _, peer := range peers.All(r, nil, nil) {
 		p, _ := pairs.Get(r, peerKey(peer.Circle))
-		out = append(out, PeerState{Peer: peer, Tail: p.Tail, Held: p.Held, Frozen: p.Frozen != ""})
+		out = append(out, PeerState{
+			Peer: peer, Tail: p.Tail, Held: p.Held, Frozen: p.Frozen != "", Why: p.Frozen,
+			Fresh: Options{}.fresh(r, p), Recall: p.Recall,
+		})
 	}
 	return out
 }

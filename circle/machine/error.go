@@ -12,6 +12,7 @@ type Error struct {
 	Code    string   `json:"code"`
 	Message string   `json:"message"`
 	Because string   `json:"because,omitempty"`
+	later   bool     // see Later
 }
 
 // Error implements error.
@@ -20,6 +21,14 @@ func (e *Error) Error() string { return e.Message }
 // Refuse makes an Error. Codes are append-only: see circle/testdata/codes.golden.
 func Refuse(code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// Later makes a refusal for the time being, which is not remembered: the same request asked again is decided
+// anew. Others are answered the same for ever.
+func Later(code, format string, args ...any) *Error {
+	e := Refuse(code, format, args...)
+	e.later = true
+	return e
 }
 
 // AsError returns err's refusal; any other error becomes code "refused" with its own text.

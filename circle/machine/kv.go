@@ -55,6 +55,10 @@ func NewMem() *Mem {
 	return &Mem{tree: btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})}
 }
 
+// Copy returns a Mem of its own with the same rows, at once: what they have in common stays in one place
+// until one of them changes it.
+func (m *Mem) Copy() *Mem { return &Mem{tree: m.tree.Copy()} }
+
 // Get implements Reader.
 func (m *Mem) Get(key []byte) ([]byte, bool) {
 	r, ok := m.tree.Get(row{key: key})

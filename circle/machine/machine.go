@@ -279,7 +279,9 @@ func (m *Machine) close(kv KV, tx *Tx, raw []byte, out *Outcome) {
 		a.Result = mustEncode(out.Result)
 	}
 	add(kv, journalKey(meta.Position), raw)
-	add(kv, answerKey(tx.cmd.ID), mustEncode(a)) // Apply has looked
+	if out.Refusal == nil || !out.Refusal.later {
+		add(kv, answerKey(tx.cmd.ID), mustEncode(a)) // Apply has looked
+	}
 	kv.Set(metaKey, mustEncode(meta))
 }
 

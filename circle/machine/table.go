@@ -21,6 +21,9 @@ func (k Key) Bytes(b []byte) Key { return append(k[:len(k):len(k)], b...) }
 // numberBytes is the length of a number part.
 const numberBytes = 8
 
+// First is the number part that a key begins with.
+func (k Key) First() uint64 { return k.num() }
+
 func (k Key) num() uint64 {
 	var n uint64
 	for _, b := range k[:8] {
