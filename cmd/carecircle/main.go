@@ -113,6 +113,7 @@ func newRoot() *cobra.Command {
 		linkCommand(),
 		exportCommand(), verifyCommand(), logCommand(), backupCommand(), restoreCommand(),
 		replicaCommand(), joinCommand(), scrubCommand(), keysCommand(), spaceCommand(), benchCommand(),
+		simCommand(),
 		kindsTopic(), versionCommand(),
 	)
 	return root

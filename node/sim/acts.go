@@ -34,7 +34,8 @@ func (c *client) repeat(old *request) {
 	}
 	other := c.draw()
 	other.ID = old.cmd.ID
-	c.s.request(c.town, other, nil).reuse = old.answer.position > 0 && !sameCommand(old.cmd, other)
+	reuse := old.answer.position > 0 && !old.lost && !sameCommand(old.cmd, other)
+	c.s.request(c.town, other, nil).reuse = reuse
 }
 
 func sameCommand(a, b machine.Command) bool {
@@ -53,13 +54,13 @@ func (c *client) draw() machine.Command {
 	kind, body := c.drawAtHome(who)
 	n := d.below(100)
 	switch {
-	case n < 50:
+	case n < 66:
 		kind, body = "exchange.pay", c.drawPay()
-	case n < 54:
+	case n < 70:
 		code := c.s.newCode()
 		t.codes = append(t.codes, code)
 		kind, body = "exchange.code", exchange.SetCode{Code: code}
-	case n < 68:
+	case n < 84:
 		who, kind, body = c.drawDuty()
 	}
 	return c.s.command(machine.Caller{Actor: who}, kind, body)

@@ -15,7 +15,7 @@ func (b *books) peer(id string) *ally {
 		return nil
 	}
 	if b.peers[id] == nil {
-		b.peers[id] = &ally{out: map[payment.TID]*act{}, done: map[payment.TID]bool{}}
+		b.peers[id] = &ally{out: map[payment.TID]*deal{}, in: map[payment.TID]*deal{}}
 	}
 	return b.peers[id]
 }
@@ -26,9 +26,23 @@ func (b *books) ally(c exchange.Ally) bool {
 	if p == nil || p.frozen || p.since && !alike(ours, p.ours) {
 		return false
 	}
-	p.ours = ours
-	b.agreed(c.Circle, p)
+	if p.since {
+		return true
+	}
+	p.wish = ours
+	if p.fresh == b.life {
+		b.offer(c.Circle, p)
+	}
 	return true
+}
+
+// offer sends what was consented to.
+func (b *books) offer(id string, p *ally) {
+	if p.wish.LimitMinutes != 0 && !p.since {
+		p.ours = p.wish
+		b.agreed(id, p)
+	}
+	p.wish = exchange.Terms{}
 }
 
 func alike(a, b exchange.Terms) bool {
@@ -37,24 +51,22 @@ func alike(a, b exchange.Terms) bool {
 
 // agreed puts an alliance in force once both sides have named the same terms.
 func (b *books) agreed(id string, p *ally) {
-	if p.since || !alike(p.ours, p.theirs) {
-		return
+	if !p.since && alike(p.ours, p.theirs) {
+		b.inForce(id, p)
 	}
-	p.since = true
-	b.accounts[coin.CirclePrefix+id] = &account{floor: -p.ours.LimitMinutes, ceiling: p.ours.LimitMinutes}
 }
 
-// payAbroad puts the coins aside until the other circle's letter decides.
-func (b *books) payAbroad(c machine.Command, pay exchange.Pay) bool {
-	p, to := b.peer(pay.Circle), coin.CirclePrefix+pay.Circle
-	if p == nil || p.frozen || !p.since || !b.person(c.Actor) || !b.room(c.Actor, to, pay.Minutes) {
-		return false
-	}
-	b.accounts[c.Actor].out += pay.Minutes
-	b.accounts[to].in += pay.Minutes
-	held := &act{from: c.Actor, to: to, minutes: pay.Minutes, final: true}
-	b.acts[c.ID], p.out[payment.TID(c.ID)] = held, held
-	return true
+func (b *books) inForce(id string, p *ally) {
+	p.since = true
+	a := b.need(coin.CirclePrefix + id)
+	a.floor, a.ceiling = -p.ours.LimitMinutes, p.ours.LimitMinutes
+}
+
+// narrow has both sides keep to the lower of two limits that both agreed to.
+func (b *books) narrow(id string, p *ally, other exchange.Terms) {
+	p.ours.LimitMinutes = min(p.ours.LimitMinutes, other.LimitMinutes)
+	a := b.accounts[coin.CirclePrefix+id]
+	a.floor, a.ceiling = -p.ours.LimitMinutes, p.ours.LimitMinutes
 }
 
 // fromPeer opens sessions and takes letters.
@@ -66,11 +78,11 @@ func (b *books) fromPeer(c machine.Command, out machine.Outcome) bool {
 	}
 	if c.Kind == "exchange.session" {
 		o := body[exchange.Session](b, c)
-		p.nx, p.ny = o.Nx, o.Ny
+		p.nx, p.ny, p.life = o.Nx, o.Ny, b.life
 		return true
 	}
 	r := body[exchange.Receive](b, c)
-	if r.Nx != p.nx || r.Ny != p.ny {
+	if r.Nx != p.nx || r.Ny != p.ny || p.life != b.life || p.fresh != b.life {
 		return false
 	}
 	if got, ok := out.Result.(exchange.Received); ok && got.Frozen != "" {
@@ -79,7 +91,7 @@ func (b *books) fromPeer(c machine.Command, out machine.Outcome) bool {
 	}
 	key := b.t.s.byID[letter.CircleID(id)].public()
 	for i, s := range r.Records {
-		l, _, err := letter.Open(key, s)
+		l, _, err := letter.Verifier(b.t.s.notary.verify).Open(key, s)
 		if err != nil {
 			return i > 0 // what came before it counts
 		}
@@ -101,9 +113,7 @@ func (b *books) obey(id string, p *ally, l letter.Record) {
 			if !alike(p.ours, p.theirs) {
 				b.t.s.res.Seen["alliance narrowed"]++
 			}
-			p.ours.LimitMinutes = min(p.ours.LimitMinutes, p.theirs.LimitMinutes)
-			a := b.accounts[coin.CirclePrefix+id]
-			a.floor, a.ceiling = -p.ours.LimitMinutes, p.ours.LimitMinutes
+			b.narrow(id, p, p.theirs)
 		}
 	case letter.Propose:
 		offer, err := payment.DecodePropose(l.Body)
@@ -112,15 +122,40 @@ func (b *books) obey(id string, p *ally, l letter.Record) {
 	case letter.Cancel:
 		call, err := payment.DecodeCancel(l.Body)
 		b.must(err)
-		p.done[call.TID] = true
+		if p.in[call.TID] == nil {
+			p.in[call.TID] = &deal{stage: refused}
+		}
 	case letter.Accept:
 		yes, err := payment.DecodeAccept(l.Body)
 		b.must(err)
-		b.decided(p, yes.TID, true)
+		if p.out[yes.TID] == nil {
+			b.offeredBefore(id, p, yes.Propose)
+		}
+		if d := p.out[yes.TID]; d.stage == pending && !d.asked && !d.ruled {
+			b.pays(id, d)
+		}
 	case letter.Reject:
 		no, err := payment.DecodeReject(l.Body)
 		b.must(err)
-		b.decided(p, no.TID, false)
+		switch d := p.out[no.TID]; {
+		case d == nil:
+			p.out[no.TID] = &deal{stage: back}
+		case d.stage == pending && !d.asked && !d.ruled:
+			b.returns(id, d)
+		}
+	case letter.Aborted, letter.Committed:
+		v, err := payment.DecodeVerdict(l.Body)
+		b.must(err)
+		b.ruled(v.Certificate)
+	case letter.Forgiven:
+		f, err := payment.DecodeForgiven(l.Body)
+		b.must(err)
+		if p.out[f.TID] == nil {
+			p.out[f.TID] = &deal{stage: back}
+		}
+		p.out[f.TID].ruled = true
+		b.returns(id, p.out[f.TID])
+	case letter.Epoch:
 	default:
 		b.fail("a letter of kind %s", l.Kind)
 	}
@@ -129,35 +164,5 @@ func (b *books) obey(id string, p *ally, l letter.Record) {
 func (b *books) must(err error) {
 	if err != nil {
 		b.fail("a letter's body: %v", err)
-	}
-}
-
-// offered credits somebody, or nobody; either way it is decided for ever.
-func (b *books) offered(id string, p *ally, o payment.ProposeBody) {
-	if p.done[o.TID] {
-		return
-	}
-	p.done[o.TID] = true
-	if b.at >= o.Expiry || !p.since {
-		return
-	}
-	if person := b.codes[o.Alias]; person != "" && b.person(person) {
-		b.move(coin.CirclePrefix+id, person, o.Minutes)
-	}
-}
-
-// decided ends a payment of ours, once.
-func (b *books) decided(p *ally, tid payment.TID, yes bool) {
-	held := p.out[tid]
-	if held == nil {
-		return
-	}
-	delete(p.out, tid)
-	from, to := b.accounts[held.from], b.accounts[held.to]
-	from.out -= held.minutes
-	to.in -= held.minutes
-	if yes {
-		from.posted -= held.minutes
-		to.posted += held.minutes
 	}
 }

@@ -7,6 +7,9 @@ import (
 
 // checkBooks: the auditor, who heard of nothing but commands and letters, has every balance as the circle.
 func checkBooks(s *sim) {
+	if s.lawless() {
+		return
+	}
 	for _, t := range s.towns {
 		if !t.up || t.leader().applied != t.books.judged {
 			continue

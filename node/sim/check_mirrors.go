@@ -5,60 +5,71 @@ import (
 	"github.com/carecircle/carecircle/federation/payment"
 )
 
-// checkMirrors: the two accounts of an alliance differ by exactly what one side accepted and the other has
-// not settled yet. Nothing is settled that was not accepted, and nothing returned that was.
+// checkMirrors: the account of another circle is what was settled there less what was credited from there;
+// and unless one of the two was just put back to an older copy, nothing is settled at one end that is not
+// credited at the other, and nothing returned that is, but for what a verdict has yet to put right.
 func checkMirrors(s *sim) {
 	s.pairs(func(a, b *town) {
-		if a.name > b.name {
+		var made int64
+		ours, theirs := map[payment.TID]payment.Payment{}, map[payment.TID]payment.Payment{}
+		a.payments(func(p payment.Payment) {
+			switch {
+			case p.Peer != b.id:
+			case p.Side == payment.Payer:
+				ours[p.TID] = p
+				if p.State == payment.Settled {
+					made += p.Minutes
+				}
+			case p.State == payment.Accepted:
+				made -= p.Minutes
+			}
+		})
+		acc, _ := coin.ReadBooks(a.state()).Account(coin.Book, coin.CirclePrefix+string(b.id))
+		if acc.Posted != made {
+			s.fail("mirrors", "%s has %d for %s, its payments make %d", a.name, acc.Posted, b.name, made)
+		}
+		if !s.settled(a, b) {
 			return
 		}
-		unsettled := s.unsettled(a, b) + s.unsettled(b, a)
-		of := func(t, other *town) int64 {
-			acc, _ := coin.ReadBooks(t.state()).Account(coin.Book, coin.CirclePrefix+string(other.id))
-			return acc.Posted
+		b.payments(func(p payment.Payment) {
+			if p.Peer == a.id && p.Side == payment.Payee {
+				theirs[p.TID] = p
+			}
+		})
+		for id, p := range ours {
+			compareEnds(s, a, b, p, theirs[id])
 		}
-		if x, y := of(a, b), of(b, a); x+y != -unsettled {
-			s.fail("mirrors", "%s has %d for %s, %s has %d for %s, and %d is on its way", a.name, x, b.name,
-				b.name, y, a.name, unsettled)
+		for id, p := range theirs {
+			if ours[id].State == payment.None && p.State == payment.Accepted {
+				s.fail("mirrors", "payment %s: credited by %s, not known to %s", id, b.name, a.name)
+			}
 		}
 	})
 }
 
-// unsettled adds up what the payee side accepted and the payer side has not settled.
-func (s *sim) unsettled(payer, payee *town) (minutes int64) {
-	ours := map[payment.TID]payment.Payment{}
-	payer.payments(func(p payment.Payment) {
-		if p.Side == payment.Payer && p.Peer == payee.id {
-			ours[p.TID] = p
-		}
-	})
-	accepted := map[payment.TID]bool{}
-	payee.payments(func(p payment.Payment) {
-		if p.Side != payment.Payee || p.Peer != payer.id || p.State != payment.Accepted {
-			return
-		}
-		accepted[p.TID] = true
-		switch own := ours[p.TID]; {
-		case own.State == payment.Held && own.Minutes == p.Minutes:
-			minutes += p.Minutes
-		case own.State != payment.Settled || own.Minutes != p.Minutes:
-			s.fail("mirrors", "payment %s of %d: accepted by %s, %s at %s with %d", p.TID, p.Minutes,
-				payee.name, own.State, payer.name, own.Minutes)
-		}
-	})
-	payer.payments(func(p payment.Payment) {
-		if p.State == payment.Settled && p.Peer == payee.id && !accepted[p.TID] {
-			s.fail("mirrors", "payment %s: settled by %s, not accepted by %s", p.TID, payer.name, payee.name)
-		}
-	})
-	return minutes
+// compareEnds looks at one payment at both ends, at any time.
+func compareEnds(s *sim, payer, payee *town, p, q payment.Payment) {
+	ok := true
+	switch p.State {
+	case payment.Settled:
+		ok = q.State == payment.Accepted || q.State == payment.WrittenOff || p.Verdict == payment.Commit
+	case payment.Returned:
+		ok = q.State != payment.Accepted || p.Verdict == payment.Abort
+	}
+	if q.State == payment.Accepted && p.Minutes != q.Minutes {
+		ok = false
+	}
+	if !ok {
+		s.fail("mirrors", "payment %s of %d: %s at %s, %s with %d at %s", p.TID, p.Minutes, p.State,
+			payer.name, q.State, q.Minutes, payee.name)
+	}
 }
 
 // checkFrozen: no circle here breaks a promise, so no pair is ever stopped.
 func checkFrozen(s *sim) {
 	s.pairs(func(a, b *town) {
-		if a.peerState(b).Frozen {
-			s.fail("frozen", "%s has stopped exchange with %s", a.name, b.name)
+		if p := a.peerState(b); p.Frozen {
+			s.fail("frozen", "%s has stopped exchange with %s: %s", a.name, b.name, p.Why)
 		}
 	})
 }

@@ -7,11 +7,18 @@ import (
 )
 
 // states remembers how far every payment had come at each side.
-type states struct{ last map[key][2]payment.State }
+type states struct{ last map[key][2]known }
 
-func newStates() *states { return &states{last: map[key][2]payment.State{}} }
+type known struct {
+	state   payment.State
+	asking  bool
+	verdict payment.Verdict
+}
 
-// check: a decision, once taken, never changes.
+func newStates() *states { return &states{last: map[key][2]known{}} }
+
+// check: a decision, once taken, never changes, except by the hub's verdict; none is taken while the hub is
+// asked; and there is one verdict for both sides.
 func (c *states) check(s *sim) {
 	for _, t := range s.towns {
 		if !t.up {
@@ -21,10 +28,17 @@ func (c *states) check(s *sim) {
 		t.payments(func(p payment.Payment) {
 			k, side := keyOf(t, p), p.Side-payment.Payer
 			was := c.last[k]
-			if before := was[side]; before != p.State && before != payment.None && before != payment.Held {
-				s.fail("decisions", "payment %s at %s was %s and is %s", p.TID, t.name, before, p.State)
+			before, other := was[side], was[1-side].verdict
+			decided := before.state != payment.None && before.state != payment.Held
+			if before.state != p.State && p.Verdict == 0 && (decided || before.asking) {
+				s.fail("decisions", "payment %s at %s was %s (hub asked: %v) and is %s", p.TID, t.name,
+					before.state, before.asking, p.State)
 			}
-			was[side] = p.State
+			if p.Verdict != 0 && other != 0 && p.Verdict != other {
+				s.fail("verdicts", "payment %s: %s at %s, %s at the other end", p.TID, p.Verdict, t.name,
+					other)
+			}
+			was[side] = known{p.State, p.Asking, p.Verdict}
 			c.last[k] = was
 			seen++
 		})
@@ -34,7 +48,7 @@ func (c *states) check(s *sim) {
 // checkPayments: at rest every payment is decided; settled if it was accepted, returned if not. It counts
 // them as well.
 func checkPayments(s *sim) {
-	decided := map[key]payment.State{}
+	decided := map[key]payment.State{} // at the payee
 	for _, t := range s.towns {
 		t.payments(func(p payment.Payment) {
 			if p.Side == payment.Payee {
@@ -62,6 +76,10 @@ func checkPayments(s *sim) {
 				s.res.Settled++
 			case p.State == payment.Returned && there == payment.Rejected:
 				s.res.Returned++
+			case p.State == payment.Returned && there == payment.WrittenOff:
+				s.res.Returned++
+				s.res.WrittenOff++
+			case p.State == payment.Returned && there == payment.None && p.Account == "": // a tombstone
 			default:
 				s.fail("payments", "%s of %s: %s here, %s there", p.TID, t.name, p.State, there)
 			}
@@ -69,8 +87,8 @@ func checkPayments(s *sim) {
 		})
 	}
 	for k, state := range decided {
-		if state == payment.Accepted {
-			s.fail("payments", "%s: accepted, but never sent", k.id)
+		if state == payment.Accepted || state == payment.WrittenOff {
+			s.fail("payments", "%s: %s, but never sent", k.id, state)
 		}
 	}
 }

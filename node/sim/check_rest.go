@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 
+	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/federation/payment"
 )
 
@@ -15,12 +16,12 @@ func (s *sim) unrest() string {
 	if s.open > 0 {
 		return fmt.Sprintf("%d requests have no answer", s.open)
 	}
-	for _, t := range s.towns {
+	for _, t := range s.all() {
 		if !t.up || len(t.inflight) > 0 {
 			return t.name + " is busy"
 		}
 		for i, r := range t.replicas {
-			if r.applied < len(t.log) {
+			if r.applied < len(t.log) && (i == t.lead || !s.alone()) {
 				return fmt.Sprintf("%s: replica %d is at %d of %d", t.name, i, r.applied, len(t.log))
 			}
 		}
@@ -42,6 +43,9 @@ func (s *sim) unrest() string {
 				open++
 			}
 		})
+		if n := len(exchange.Questions(t.state(), 1)); n > 0 {
+			return t.name + " has a question to the hub"
+		}
 		if open > 0 {
 			return fmt.Sprintf("%s: %d payments are not decided", t.name, open)
 		}

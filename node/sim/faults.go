@@ -18,12 +18,17 @@ func (s *sim) drawFaults() memnet.Faults {
 
 // startAll begins everybody's life and troubles.
 func (s *sim) startAll(ticks int64) {
-	mean := s.dice.between(600, 5_000) // of a town's troubles
-	for _, t := range s.towns {
+	mean := s.dice.between(400, 3_000) // of a town's troubles
+	s.rollbacks = [...]int{0, 200, 400, 700}[s.dice.below(4)]
+	if s.opt.Mutate != "" && !s.lawless() { // one fault at a time
+		s.rollbacks = 0
+	}
+	for _, t := range s.all() {
 		t.start()
 		t.disturb(mean)
 		s.every(workMillis, t.work)
 		s.every(expireMillis, t.expire)
+		s.every(officeMillis, t.askOffice)
 	}
 	s.every(checkMillis, s.round)
 	s.allyAll()
@@ -39,7 +44,7 @@ func (s *sim) cutSome(meanMillis, ticks int64) {
 		if s.calm {
 			return
 		}
-		a, b := pick(&s.dice, s.towns), pick(&s.dice, s.towns)
+		a, b := pick(&s.dice, s.all()), pick(&s.dice, s.all())
 		if a != b {
 			s.net.Cut(a.id, b.id)
 			s.note(a.name, "cut", b.name, 0, 0)
@@ -54,8 +59,9 @@ func (s *sim) calmDown() {
 	s.calm = true
 	s.note("", "calm", "", 0, 0)
 	s.net.SetFaults(memnet.Faults{MinDelayMillis: 1, MaxDelayMillis: 40, TimeoutMillis: 1000})
-	for _, a := range s.towns {
-		for _, b := range s.towns {
+	for _, a := range s.all() {
+		a.skew = 0
+		for _, b := range s.all() {
 			s.net.Mend(a.id, b.id)
 		}
 	}

@@ -34,13 +34,54 @@ const (
 	ForgeCommand  = "forge-command"  // every replica applies a command that is not in the log
 	ForgetAnswers = "forget-answers" // a circle forgets which requests it answered
 	RefusalWrites = "refusal-writes" // a refused command leaves something behind
+	AnyBackup     = "any-backup"     // a copy of a time that was left is put back (R10)
 )
+
+// rulesOff are the rules between circles that can be off, by name.
+var rulesOff = []struct {
+	name string
+	rule payment.Rule
+}{
+	{"refund-at-expiry", payment.PayeeDecides},        // R1
+	{"credit-again", payment.DuplicateOnce},           //
+	{"receipt-later", payment.ReceiptAtOnce},          // R2
+	{"no-freshness", payment.FreshFirst},              // R4, R5
+	{"jump-over", payment.ReplayOwn},                  // R5
+	{"no-session", payment.SessionBound},              // R6
+	{"no-embedded-proposal", payment.ReceiptTellsAll}, // R7
+	{"hub-ignored", payment.HubDecides},               // R8
+	{"verdict-not-passed", payment.VerdictInStream},   // R9
+	{"hub-overwrites", payment.FirstVerdict},          //
+}
+
+// RulesOff names what can be off of the rules between circles, AnyBackup among them.
+func RulesOff() []string {
+	var names []string
+	for _, r := range rulesOff {
+		names = append(names, r.name)
+	}
+	return append(names, AnyBackup)
+}
+
+func ruleOff(name string) payment.Rule {
+	for _, r := range rulesOff {
+		if r.name == name {
+			return r.rule
+		}
+	}
+	return payment.NoRule
+}
 
 // Mutations are all of them.
 var Mutations = []string{
 	DropCommand, DropAccepts, FalseAck, ReplayBatch, ReplayLetters, SkipLetters, Fork, ForkAlone, Tamper,
 	FalseAccept, FalseReject, FalseWelcome, ForgeRow, ForgeLimit, ForgePayment, ForgeCommand, ForgetAnswers,
 	RefusalWrites,
+}
+
+// lawless tells whether a rule between circles is off.
+func (s *sim) lawless() bool {
+	return ruleOff(s.opt.Mutate) != payment.NoRule || s.opt.Mutate == AnyBackup
 }
 
 // mutation is what is broken on purpose, to see that somebody notices.
@@ -58,7 +99,7 @@ func (s *sim) prepareMutation(ticks int64) {
 	if s.opt.Mutate == FalseAck {
 		s.begin = ticks // before that, later letters would put it right
 	}
-	s.entry = len(s.towns[0].log) + 60
+	s.entry = len(s.towns[0].log) + 14
 }
 
 // breaks tells whether it is time for a mutation; those done once are done when it says so.
@@ -180,7 +221,7 @@ func (s *sim) mutateRequest(from *town, to letter.CircleID, msg any) any {
 	}
 	s.caught[l] = append(s.caught[l], b)
 	switch {
-	case s.breaks(SkipLetters, 10) && len(b.Records) > 1:
+	case s.breaks(SkipLetters, 5) && len(b.Records) > 1:
 		b.Records = b.Records[s.dice.between(1, int64(len(b.Records)-1)):]
 		s.mutated(from.name, "")
 	case s.breaks(Tamper, 5):
@@ -232,7 +273,7 @@ func (s *sim) resign(from *town, b courier.Batch, kind letter.Kind) (courier.Bat
 		return b, false
 	}
 	s.mutated(from.name, "")
-	b.Records = append(slices.Clone(b.Records[:last]), letter.Sign(from.key, raw))
+	b.Records = append(slices.Clone(b.Records[:last]), s.sign(from, raw))
 	return b, true
 }
 

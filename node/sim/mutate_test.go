@@ -11,7 +11,7 @@ import (
 // TestMutations breaks one thing on purpose and wants it noticed: by a checker, or by the circles, which ward
 // it off without harm.
 func TestMutations(t *testing.T) {
-	const seeds = 5
+	const seeds = 24
 	for _, c := range []struct {
 		name     string
 		checkers string // of which each must find something in one run at least; none: no run is harmed
@@ -58,7 +58,7 @@ func TestMutations(t *testing.T) {
 			found = slices.Compact(found)
 			t.Logf("done in %d runs, caught in %d by %v; refused: %d", runs, caught, found, sum.Repelled)
 			switch wanted := strings.Fields(c.checkers); {
-			case runs < seeds/2:
+			case runs < seeds/4:
 				t.Errorf("it could be done in %d of %d runs only", runs, seeds)
 			case len(wanted) == 0 && caught > 0:
 				t.Errorf("%d runs were harmed, found by %v", caught, found)
@@ -75,6 +75,28 @@ func TestMutations(t *testing.T) {
 					}
 				}
 			}
+		})
+	}
+}
+
+// TestRulesOff switches the rules between circles off, one by one: without any of them a checker of the books
+// notices soon. The rarer ones take thousands of seeds: "carecircle sim --mutate all".
+func TestRulesOff(t *testing.T) {
+	const seeds = 600
+	rare := []string{"no-embedded-proposal", "verdict-not-passed", "hub-overwrites"}
+	for _, name := range sim.RulesOff() {
+		if slices.Contains(rare, name) {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			for n := range uint64(seeds) {
+				r := sim.Run(sim.Options{Seed: n + 1, Mutate: name})
+				if len(r.Violations) > 0 {
+					t.Logf("seed %d: %s", n+1, r.Violations[0])
+					return
+				}
+			}
+			t.Errorf("nobody noticed in %d histories", seeds)
 		})
 	}
 }

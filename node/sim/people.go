@@ -23,6 +23,7 @@ type request struct {
 	got    bool
 	answer answer
 	reuse  bool // sent under an id that was used for something else
+	lost   bool // the circle was put back to before its answer
 }
 
 // answer is all that a client is told.
@@ -85,7 +86,11 @@ func (s *sim) reached(r *request) {
 		s.tell(r, answerOf(machine.Outcome{Kind: r.cmd.Kind, Refusal: machine.AsError(err)}))
 		return
 	}
-	t.propose(r.cmd, func(out machine.Outcome) { s.tell(r, answerOf(out)) })
+	t.propose(r.cmd, func(out machine.Outcome) {
+		if a := answerOf(out); a.code != "not_heard" { // or else it asks again
+			s.tell(r, a)
+		}
+	})
 }
 
 // tell brings an answer to the client, or loses it.
@@ -94,6 +99,9 @@ func (s *sim) tell(r *request, a answer) {
 		return
 	}
 	s.after(s.dice.between(1, 20), func() {
+		if r.lost {
+			a.position = 0 // it may be told otherwise now
+		}
 		if r.got {
 			s.compareAnswers(r, a)
 			return

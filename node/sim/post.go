@@ -2,18 +2,26 @@ package sim
 
 import (
 	"github.com/carecircle/carecircle/circle/exchange"
+	"github.com/carecircle/carecircle/circle/hub"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/federation/courier"
 	"github.com/carecircle/carecircle/federation/letter"
 	"github.com/carecircle/carecircle/federation/memnet"
+	"github.com/carecircle/carecircle/federation/payment"
 )
 
 // work does what the courier asks for, as the node's shell would.
 func (t *town) work() {
-	if !t.up {
+	if !t.up || exchange.Life(t.state()) != t.nx {
 		return
 	}
 	for _, p := range t.peers() {
+		if p.Recall > p.Tail.Seq {
+			t.recall(p)
+		}
+		if p.Circle == t.s.hub.id || t == t.s.hub {
+			continue // no letters go there
+		}
 		if p.Frozen {
 			t.courier.Remove(p.Circle)
 		} else {
@@ -31,35 +39,108 @@ func (t *town) work() {
 func (t *town) serve(r courier.Request) {
 	switch r.Kind {
 	case courier.Opened:
-		t.courier.Confirm(r.Peer, t.agrees(r.Welcome))
+		t.hear(r)
 	case courier.SendOpen:
-		t.ask(r.Peer, r.Open)
+		t.ask(r.Peer, r.Open, t.courierTold(r.Peer))
 	case courier.SendBatch:
 		b := courier.Batch{Nx: r.Nx, Ny: r.Ny, From: t.id, To: r.Peer}
 		for i, raw := range exchange.Outbox(t.state(), r.Peer, r.FromSeq, r.ToSeq) {
 			t.s.wroteOnce(t, r.Peer, r.FromSeq+uint64(i), raw)
-			b.Records = append(b.Records, letter.Sign(t.key, raw))
+			b.Records = append(b.Records, t.s.sign(t, raw))
 		}
 		b.Records = b.Records[:courier.Fit(b.Records)]
-		t.ask(r.Peer, b)
+		t.ask(r.Peer, b, t.courierTold(r.Peer))
 	}
 }
 
-// agrees compares a peer's WELCOME with our own books.
-func (t *town) agrees(w courier.Welcome) bool {
-	for _, p := range t.peers() {
-		if p.Circle == w.From {
-			return courier.VerifyWelcome(p.Key, w) == nil &&
-				(w.Held.Seq > p.Tail.Seq || exchange.Agrees(t.state(), w.From, w.Held))
+// hear brings a peer's WELCOME into the log, and tells the courier whether it is to go on.
+func (t *town) hear(r courier.Request) {
+	courier := t.courier
+	t.asNode("exchange.welcomed", exchange.HearWelcome{Welcome: r.Welcome}, func(out machine.Outcome) {
+		heard, ok := out.Result.(exchange.Heard)
+		courier.Confirm(r.Peer, ok && heard.Frozen == "")
+		t.work()
+	})
+}
+
+// asNode proposes what the node itself does.
+func (t *town) asNode(kind string, body any, then func(machine.Outcome)) {
+	t.propose(t.s.command(machine.Caller{Actor: machine.ActorNode}, kind, body), then)
+}
+
+// recall asks a peer for letters of ours that we have forgotten, one piece after the other.
+func (t *town) recall(p exchange.PeerState) {
+	if t.recalling[p.Circle] {
+		return
+	}
+	t.recalling[p.Circle] = true
+	done := func() { t.recalling[p.Circle] = false }
+	ask := courier.Recall{From: t.id, To: p.Circle, After: p.Tail.Seq}
+	t.ask(p.Circle, ask, func(msg any) {
+		got, ok := msg.(courier.Recalled)
+		if !ok || len(got.Records) == 0 {
+			t.s.after(workMillis, done)
+			return
+		}
+		t.s.res.Recalls += len(got.Records)
+		body := exchange.Recall{Circle: string(p.Circle), Records: got.Records}
+		t.asNode("exchange.recall", body, func(machine.Outcome) {
+			done()
+			t.work()
+		})
+	})
+}
+
+// askHub puts to the hub what gets no answer.
+func (t *town) askHub() {
+	if !t.up || t == t.s.hub || exchange.Life(t.state()) != t.nx {
+		return
+	}
+	for _, q := range exchange.Questions(t.state(), 4) {
+		if t.asking[q.TID] {
+			continue
+		}
+		t.asking[q.TID] = true
+		done := func() { t.asking[q.TID] = false }
+		if q.Own {
+			q.Proof = t.s.sign(t, q.Proof.Bytes)
+		}
+		ask := courier.Register{From: t.id, To: t.s.hub.id, Verdict: uint8(q.Verdict), Proof: q.Proof}
+		t.s.res.Questions++
+		t.ask(t.s.hub.id, ask, func(msg any) {
+			got, ok := msg.(courier.Certified)
+			if !ok {
+				t.s.after(expireMillis, done)
+				return
+			}
+			body := exchange.TakeVerdict{Certificate: got.Certificate}
+			t.asNode("exchange.verdict", body, func(machine.Outcome) {
+				t.s.after(expireMillis, done)
+				t.work()
+			})
+		})
+	}
+}
+
+// courierTold gives answers to the courier that asked.
+func (t *town) courierTold(peer letter.CircleID) func(msg any) {
+	courier := t.courier
+	return func(msg any) {
+		if msg == nil {
+			courier.Failed(peer, "timeout", t.s.now)
+		} else {
+			courier.Replied(peer, msg, t.s.now)
 		}
 	}
-	return false
 }
 
-func (t *town) ask(to letter.CircleID, msg any) {
+// ask sends a request; told gets the answer, or nil where none comes in time, unless the node crashes first.
+func (t *town) ask(to letter.CircleID, msg any, told func(msg any)) {
 	raw := t.encode(t.s.mutateRequest(t, to, msg))
 	t.s.res.Messages++
-	t.s.note(t.name, "ask", t.s.byID[to].name, int64(t.s.net.Ask(t.id, to, raw, t.s.now)), int64(len(raw)))
+	id := t.s.net.Ask(t.id, to, raw, t.s.now)
+	t.told[id] = told
+	t.s.note(t.name, "ask", t.s.byID[to].name, int64(id), int64(len(raw)))
 }
 
 func (t *town) encode(msg any) []byte {
@@ -88,16 +169,23 @@ func (s *sim) arrived(e memnet.Event) {
 	case memnet.Failure:
 		s.note(from.name, "failure", to.name, int64(e.ID), 0)
 		s.res.Lost++
-		from.courier.Failed(e.To, "timeout", s.now)
-		from.work()
+		from.answered(e.ID, nil)
 	case memnet.Reply:
 		msg, err := courier.Decode(e.Bytes)
 		if err != nil {
 			s.fail("letters", "%s: an answer cannot be read: %v", from.name, err)
 		}
 		s.note(from.name, "reply", to.name, int64(e.ID), int64(len(e.Bytes)))
-		from.courier.Replied(e.To, msg, s.now)
-		from.work()
+		from.answered(e.ID, msg)
+	}
+}
+
+func (t *town) answered(id uint64, msg any) {
+	told := t.told[id]
+	delete(t.told, id)
+	if told != nil {
+		told(msg)
+		t.work()
 	}
 }
 
@@ -123,6 +211,8 @@ func (t *town) handle(from *town, request []byte, reply func(msg any)) {
 	}
 	switch m := msg.(type) {
 	case courier.Open:
+		t.courier.Began(from.id, m.Nx)
+		t.s.after(1, t.work)
 		ny := t.s.dice.nonce()
 		body := exchange.Session{Nx: m.Nx, Ny: ny}
 		t.fromPeer(from, "exchange.session", body, reply, func(result any) any {
@@ -133,6 +223,8 @@ func (t *town) handle(from *town, request []byte, reply func(msg any)) {
 			if err != nil {
 				t.s.fail("letters", "%s: a WELCOME cannot be signed: %v", t.name, err)
 			}
+			raw, _ := signed.Signed()
+			t.s.notary.note(letter.ForWelcome, t.public(), raw, signed.Sig)
 			return signed
 		})
 	case courier.Batch:
@@ -143,6 +235,18 @@ func (t *town) handle(from *town, request []byte, reply func(msg any)) {
 				return courier.Refused{Code: courier.Frozen, Message: "stopped until people look at it"}
 			}
 			return courier.Ack{Held: got.Held}
+		})
+	case courier.Recall:
+		reply(courier.Recalled{Records: exchange.Inbox(t.state(), from.id, m.After+1, m.After+recallAtOnce)})
+	case courier.Report:
+		t.gotReport(from, m, reply)
+	case courier.Register:
+		body := hub.Register{Verdict: payment.Verdict(m.Verdict), Proof: m.Proof}
+		t.fromPeer(from, "hub.register", body, reply, func(result any) any {
+			raw := result.(hub.Registered).Certificate
+			return courier.Certified{Certificate: letter.Signed{
+				Bytes: raw, Sig: letter.ForVerdict.Sign(t.key, raw),
+			}}
 		})
 	default:
 		reply(courier.Refused{Code: courier.Malformed, Message: "not a request"})
@@ -172,12 +276,19 @@ func (t *town) fromPeer(
 	})
 }
 
-// expire has payments called back that have waited too long.
+// expire has payments called back that have waited too long, and put to the hub.
 func (t *town) expire() {
-	if t.up && exchange.Due(t.state(), t.clock()) {
-		by := machine.Caller{Actor: machine.ActorNode}
-		t.propose(t.s.command(by, "exchange.expire", exchange.Expire{}), nil)
+	if !t.up || t == t.s.hub || exchange.Life(t.state()) != t.nx {
+		return
 	}
+	if exchange.Due(t.state(), t.clock()) || ruleOff(t.s.opt.Mutate) == payment.ReceiptAtOnce {
+		var held []exchange.HeldBy
+		for _, p := range t.courier.Status() {
+			held = append(held, exchange.HeldBy{Circle: string(p.Peer), Seq: p.Held})
+		}
+		t.asNode("exchange.expire", exchange.Expire{Held: held}, nil)
+	}
+	t.askHub()
 }
 
 // command wraps a body under a new id.

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/carecircle/carecircle/circle/machine"
@@ -11,10 +12,12 @@ type replica struct {
 	kv        *watched
 	applied   int // log entries
 	snapshots []snapshot
+	origin    snapshot // before the run
 }
 
 type snapshot struct {
 	state   *machine.Mem
+	print   uint64
 	applied int
 }
 
@@ -23,6 +26,7 @@ type watched struct {
 	*machine.Mem
 	print uint64 // sum over the rows, so that it does not depend on the order of writing
 	wrote []written
+	pairs int // how often rows about other circles changed
 }
 
 type written struct {
@@ -46,6 +50,10 @@ func (w *watched) Delete(key []byte) {
 }
 
 func (w *watched) forget(key []byte) {
+	if bytes.HasPrefix(key, []byte("s/exchange.pair")) || bytes.HasPrefix(key, []byte("s/exchange.peer")) ||
+		bytes.HasPrefix(key, []byte("s/exchange.life")) {
+		w.pairs++
+	}
 	old, had := w.Get(key)
 	if had {
 		w.print -= fingerprint(key, old)
@@ -86,9 +94,7 @@ func absorb(h uint64, b []byte) uint64 {
 
 // keep takes a snapshot to rebuild from later.
 func (r *replica) keep() {
-	state := machine.NewMem()
-	machine.Copy(state, r.kv)
-	r.snapshots = append(r.snapshots, snapshot{state: state, applied: r.applied})
+	r.snapshots = append(r.snapshots, snapshot{state: r.kv.Mem.Copy(), print: r.kv.print, applied: r.applied})
 	if len(r.snapshots) > snapshotsKept {
 		r.snapshots = r.snapshots[1:]
 	}
@@ -98,6 +104,6 @@ func (r *replica) keep() {
 func (r *replica) rebuild(from snapshot) {
 	r.kv, r.applied = newWatched(), from.applied
 	if from.state != nil {
-		machine.Copy(r.kv, from.state)
+		r.kv.Mem, r.kv.print = from.state.Copy(), from.print
 	}
 }

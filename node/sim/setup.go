@@ -4,13 +4,17 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"fmt"
+	"slices"
+	"sync"
 
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/exchange"
+	"github.com/carecircle/carecircle/circle/hub"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/federation/charter"
 	"github.com/carecircle/carecircle/federation/letter"
+	"github.com/carecircle/carecircle/federation/payment"
 )
 
 const (
@@ -23,36 +27,136 @@ const (
 var operator = machine.Caller{Actor: machine.ActorOperator}
 
 // foundAll founds the drawn number of circles and makes them known to each other. All of this is in the log
-// before the faults begin.
+// before the faults begin, and the same for many runs.
 func (s *sim) foundAll() {
 	n := minCircles
-	for n < maxCircles && s.dice.chance(450) {
+	for n < maxCircles && s.dice.chance(250) {
 		n++
 	}
-	for i := range n {
-		t := s.newTown(i)
-		s.towns = append(s.towns, t)
+	w := worldOf(s, n, s.dice.below(variants))
+	w.mu.Lock()
+	for _, from := range w.towns {
+		s.towns = append(s.towns, from.copyFor(s))
+	}
+	s.hub = w.hub.copyFor(s)
+	w.mu.Unlock()
+	for _, t := range s.all() {
 		s.byID[t.id] = t
 	}
-	for _, t := range s.towns {
-		t.found()
+	for _, t := range s.all() {
+		t.books = newBooks(t)
+		for i, out := range t.outs {
+			t.books.follow(t.log[i], out)
+		}
 	}
 	for _, t := range s.towns {
-		for _, other := range s.towns {
-			if other != t {
-				t.now(operator, "exchange.meet", exchange.Meet{Card: other.card()})
-			}
-		}
-		for range s.dice.between(2, 4) {
+		for range s.dice.between(1, 2) {
 			s.clients = append(s.clients, &client{s: s, town: t})
 		}
 	}
 }
 
+const variants = 3
+
+// worlds are the circles of runs before anything happens in them.
+var worlds sync.Map // of *world by number of circles and variant
+
+type world struct {
+	once  sync.Once
+	mu    sync.Mutex // copying touches what is copied
+	towns []*town
+	hub   *town
+}
+
+func worldOf(s *sim, circles, variant int) *world {
+	made, _ := worlds.LoadOrStore([2]int{circles, variant}, &world{})
+	w := made.(*world)
+	w.once.Do(func() { w.found(s, circles, uint64(variant)) })
+	return w
+}
+
+// found makes the circles in a run of its own, in which nothing else happens.
+func (w *world) found(of *sim, circles int, variant uint64) {
+	s := newSim(Options{Seed: variant}, of.machine, of.notary)
+	for i := range circles {
+		t := s.newTown(i)
+		s.towns = append(s.towns, t)
+		s.byID[t.id] = t
+	}
+	s.hub = s.newTown(maxCircles)
+	s.byID[s.hub.id] = s.hub
+	for _, t := range s.all() {
+		t.found()
+	}
+	for _, t := range s.towns {
+		s.hub.now(operator, "exchange.meet", exchange.Meet{Card: t.card()})
+		t.now(operator, "exchange.meet", exchange.Meet{Card: s.hub.card()})
+		t.now(operator, "exchange.hub", exchange.SetHub{Circle: string(s.hub.id)})
+		for _, other := range s.towns {
+			if other != t {
+				t.now(operator, "exchange.meet", exchange.Meet{Card: other.card()})
+			}
+		}
+	}
+	s.hub.now(operator, "hub.open", hub.Open{})
+	if variant > 0 {
+		s.alliedAlready()
+	}
+	w.towns, w.hub = s.towns, s.hub
+	of.res.Violations = append(of.res.Violations, s.res.Violations...)
+}
+
+// alliedAlready has every two circles in alliance before the run.
+func (s *sim) alliedAlready() {
+	for i, a := range s.towns {
+		for _, b := range s.towns[i+1:] {
+			limit := s.dice.between(200, 1500)
+			for _, way := range [][2]*town{{a, b}, {b, a}} {
+				way[0].now(operator, "exchange.ally", exchange.Ally{
+					Circle: string(way[1].id), LimitMinutes: limit, ReviewOn: "2026-09-30",
+				})
+				s.handOver(way[0], way[1])
+			}
+		}
+	}
+}
+
+// handOver brings a circle's letters to another.
+func (s *sim) handOver(from, to *town) {
+	by := machine.Caller{Actor: machine.PeerActor(string(from.id))}
+	nonce := s.dice.nonce()
+	to.now(by, "exchange.session", exchange.Session{Nx: nonce, Ny: nonce})
+	batch := exchange.Receive{Nx: nonce, Ny: nonce}
+	for _, raw := range exchange.Outbox(from.state(), to.id, 1, 1<<40) {
+		batch.Records = append(batch.Records, s.sign(from, raw))
+	}
+	to.now(by, "exchange.receive", batch)
+}
+
+// copyFor is the town in another run.
+func (t *town) copyFor(s *sim) *town {
+	c := s.newTown(0)
+	c.name, c.key, c.id, c.stamp = t.name, t.key, t.id, t.stamp
+	c.people, c.codes = slices.Clone(t.people), slices.Clone(t.codes)
+	n := len(t.log)
+	c.log, c.prints, c.outs, c.base = t.log[:n:n], t.prints[:n:n], t.outs[:n:n], n
+	c.then = make([]func(machine.Outcome), n)
+	for i, r := range t.replicas {
+		at := snapshot{state: r.kv.Mem.Copy(), print: r.kv.print, applied: r.applied}
+		c.replicas[i].rebuild(at)
+		c.replicas[i].origin = at
+	}
+	return c
+}
+
 func (s *sim) newTown(i int) *town {
 	seed := sha256.Sum256(fmt.Appendf(nil, "town %d of %d", i, s.opt.Seed))
 	key := ed25519.NewKeyFromSeed(seed[:])
-	t := &town{s: s, name: string(rune('A' + i)), key: key}
+	t := &town{
+		s: s, name: string(rune('A' + i)), key: key, told: map[uint64]func(any){},
+		recalling: map[letter.CircleID]bool{}, asking: map[payment.TID]bool{},
+		reported: map[letter.CircleID]uint64{},
+	}
 	t.id = letter.CircleIDOf(key.Public().(ed25519.PublicKey))
 	for r := range t.replicas {
 		t.replicas[r] = &replica{kv: newWatched()}

@@ -6,29 +6,36 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/carecircle/carecircle/circle"
+	"github.com/carecircle/carecircle/circle/exchange"
+	"github.com/carecircle/carecircle/circle/hub"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/federation/letter"
 	"github.com/carecircle/carecircle/federation/memnet"
+	"github.com/carecircle/carecircle/federation/payment"
 )
 
 // Limits and rhythms of a run; times in virtual milliseconds.
 const (
 	minCircles     = 2
 	maxCircles     = 5
-	minTicks       = 5_000   // of a drawn time with faults
-	maxTicks       = 14_000  // of the same
+	minTicks       = 1_200   // of a drawn time with faults
+	maxTicks       = 4_500   // of the same
 	settleLimit    = 150_000 // after the faults end, all must be at rest within this
-	restMillis     = 8_000   // and stay so for this long, while stragglers come in
+	restMillis     = 3_500   // and stay so for this long, while stragglers come in
 	checkMillis    = 1_000   // from one round of the checkers to the next
 	workMillis     = 100     // a node asks its courier at least so often
+	officeMillis   = 2_000   // and the hub whether it was put back
 	expireMillis   = 1_000   // and looks for payments past their time
 	clockStart     = 1_772_438_400_000
 	maxViolations  = 3 // of one checker
 	eventsKept     = 50
 	snapshotsKept  = 3
 	maxEventsOfRun = 2_000_000
+	replayEvery    = 5 // of how many runs one has its logs replayed and its ledgers audited at the end
+	recallAtOnce   = 8 // records
 )
 
 // Options choose a run.
@@ -54,6 +61,12 @@ type Result struct {
 	Refused    int // of these
 	Retried    int // client requests sent again
 	Recalled   int // payments that were asked back
+	Restores   int // of circles, to an older copy
+	Recalls    int // letters that circles took back from peers after one
+	Questions  int // put to the hub
+	Verdicts   int
+	Reports    int // of circles to the hub, after it was put back
+	WrittenOff int
 	Millis     int64
 	Mutated    int      // how often Options.Mutate was done
 	Repelled   int      // how often a circle refused what was mutated
@@ -77,6 +90,12 @@ func (r *Result) Add(o Result) {
 	r.Returned += o.Returned
 	r.Recalled += o.Recalled
 	r.Crashes += o.Crashes
+	r.Restores += o.Restores
+	r.Recalls += o.Recalls
+	r.Questions += o.Questions
+	r.Verdicts += o.Verdicts
+	r.Reports += o.Reports
+	r.WrittenOff += o.WrittenOff
 	r.Messages += o.Messages
 	r.Lost += o.Lost
 	r.Duplicated += o.Duplicated
@@ -99,31 +118,35 @@ type sim struct {
 	net     *memnet.Net
 	handled []bool // by request id: came before
 	machine *machine.Machine
+	notary  *notary
 	towns   []*town
-	byID    map[letter.CircleID]*town
-	clients []*client
-	open    int // client requests not yet answered
-	asked   []*request
-	trace   trace
-	rounds  []checker
-	found   map[string]int // violations by checker
+	hub     *town // decides on payments without an answer; not one of towns
+	shaken  map[pair]bool
+	read    *readings
+	states  *states
+	// rollbacks is how many crashes in a thousand put the circle back to an older copy.
+	rollbacks int
+	byID      map[letter.CircleID]*town
+	clients   []*client
+	open      int // client requests not yet answered
+	asked     []*request
+	trace     trace
+	rounds    []checker
+	found     map[string]int // violations by checker
 	mutation
 }
 
 // Run plays one history. It never fails: what went wrong is in Result.Violations.
 func Run(o Options) Result {
-	s := &sim{
-		opt: o, dice: dice{o.Seed}, trace: newTrace(o.Watch),
-		res:  Result{Seed: o.Seed, Seen: map[string]int{}},
-		byID: map[letter.CircleID]*town{}, found: map[string]int{},
-	}
-	m, err := circle.New()
+	n := newNotary()
+	m, err := circle.With(exchange.Options{
+		Protocol: payment.Protocol{Off: ruleOff(o.Mutate)}, Verify: n.verify,
+	})
+	s := newSim(o, m, n)
 	if err != nil {
 		s.fail("setup", "the circle's machine: %v", err)
 		return s.res
 	}
-	s.machine = m
-	s.rounds = checkers()
 	ticks := o.Ticks
 	if ticks == 0 {
 		ticks = s.dice.between(minTicks, maxTicks)
@@ -141,6 +164,19 @@ func Run(o Options) Result {
 	s.finish()
 	return s.res
 }
+
+func newSim(o Options, m *machine.Machine, n *notary) *sim {
+	s := &sim{
+		opt: o, notary: n, dice: dice{o.Seed}, trace: newTrace(o.Watch), machine: m,
+		res:  Result{Seed: o.Seed, Seen: map[string]int{}},
+		byID: map[letter.CircleID]*town{}, found: map[string]int{}, shaken: map[pair]bool{},
+	}
+	s.rounds = s.checkers()
+	return s
+}
+
+// all are the towns and the hub.
+func (s *sim) all() []*town { return append(slices.Clone(s.towns), s.hub) }
 
 // until handles events up to a time, or until done says so at a tick; it tells whether done did.
 func (s *sim) until(end int64, done func() bool) bool {
@@ -201,10 +237,18 @@ func (s *sim) note(who, what, text string, a, b int64) {
 
 // finish runs the last checks and adds up the result.
 func (s *sim) finish() {
+	for _, t := range s.all() {
+		for i := range t.replicas {
+			if i == t.lead || !s.alone() {
+				t.catchUp(i, len(t.log))
+			}
+		}
+	}
 	s.round()
 	s.lastRound()
 	s.res.Circles, s.res.Millis = len(s.towns), s.now
-	for _, t := range s.towns {
+	s.res.Verdicts = int(hub.Verdicts(s.hub.state()))
+	for _, t := range s.all() {
 		s.res.Commands += len(t.log)
 		meta := machine.ReadMeta(t.state())
 		s.note(t.name, "end", meta.Head.String(), int64(meta.Position), int64(t.leader().kv.print))

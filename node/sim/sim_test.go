@@ -11,13 +11,13 @@ import (
 )
 
 var (
-	seeds  = flag.Int("seeds", 60, "how many seeds TestSimulation runs, from 1 on")
+	seeds  = flag.Int("seeds", 800, "how many seeds TestSimulation runs, from 1 on")
 	seed   = flag.Uint64("seed", 0, "run this one seed, and print its events")
 	mutate = flag.String("mutate", "", "with -seed: what to break, one of sim.Mutations")
 )
 
 // enoughSeeds reach every hard case.
-const enoughSeeds = 60
+const enoughSeeds = 800
 
 // rare is what the seeds must reach, or they prove too little.
 var rare = []string{

@@ -6,6 +6,7 @@ import (
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/federation/courier"
 	"github.com/carecircle/carecircle/federation/letter"
+	"github.com/carecircle/carecircle/federation/payment"
 )
 
 const replicas = 2
@@ -24,7 +25,7 @@ type town struct {
 	replicas [replicas]*replica
 	lead     int
 	books    *books // the auditor's
-	seen     *seen
+	seen     seen
 
 	up       bool
 	skew     int64 // of the leading node's clock, milliseconds
@@ -33,6 +34,18 @@ type town struct {
 	then     []func(machine.Outcome) // by log entry: who waits for its outcome
 	nx       courier.Nonce
 	courier  *courier.Courier
+	told     map[uint64]func(msg any) // by request: who waits for its answer
+
+	recalling map[letter.CircleID]bool
+	asking    map[payment.TID]bool
+	reported  map[letter.CircleID]uint64 // the hub's epoch in which it took our report about them
+
+	officeAsked bool
+	base        int    // log entries before the run
+	left        copyOf // of the time before the last restore
+	restored    bool   // by an operator, who opens a new epoch
+	epoch       uint64
+	outs        []machine.Outcome // by log entry, for the auditor to go back
 }
 
 // proposal is a command on its way into the log.
@@ -81,6 +94,9 @@ func (t *town) commit(p proposal) {
 	t.log, t.then = append(t.log, p.raw), append(t.then, p.then)
 	end := len(t.log)
 	for i := range t.replicas {
+		if t.s.alone() && i != t.lead {
+			continue
+		}
 		lag := t.s.dice.between(0, 6)
 		if i != t.lead {
 			lag = t.s.dice.between(0, 400)
@@ -95,6 +111,7 @@ func (t *town) catchUp(which, end int) {
 	if !t.up && which == t.lead {
 		return // it applies all there is when it starts
 	}
+	end = min(end, len(t.log)) // it may have been put back
 	if r.applied >= end {
 		return
 	}
@@ -132,6 +149,7 @@ func (t *town) apply(which int) {
 	}
 	s.note(t.name, "applied", out.Kind+" "+codeOf(out), int64(i), int64(out.Position))
 	if t.books.judged == i {
+		t.outs = append(t.outs[:i], out)
 		s.res.Seen[out.Kind+" "+codeOf(out)]++
 		if out.Refusal != nil {
 			s.res.Refused++
