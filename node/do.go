@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
@@ -13,6 +14,9 @@ import (
 	"github.com/carecircle/carecircle/node/replica"
 	"github.com/carecircle/carecircle/node/vault"
 )
+
+// hearingPatience is how long a command waits for another circle to be heard for the first time.
+const hearingPatience = 3 * time.Second
 
 // openVault opens the vault and gives the machine's views the means to open what is sealed. The replica comes
 // later: until then nothing is asked of the sealer.
@@ -94,7 +98,7 @@ func (n *Node) Do(ctx context.Context, c machine.Command) (machine.Outcome, erro
 	if err != nil {
 		return machine.Outcome{}, err
 	}
-	out, err := n.counted(ctx, sealed)
+	out, err := n.heard(ctx, sealed)
 	if err != nil {
 		return out, err
 	}
@@ -107,6 +111,30 @@ func (n *Node) Do(ctx context.Context, c machine.Command) (machine.Outcome, erro
 		out.Result = n.afterErasure(ctx, done)
 	}
 	return out, nil
+}
+
+// heard does a command. Where another circle has to be heard first, as it has for a moment after every start,
+// it is given a little time: that refusal is not final.
+func (n *Node) heard(ctx context.Context, c machine.Command) (machine.Outcome, error) {
+	patience := time.NewTimer(hearingPatience)
+	defer patience.Stop()
+	for {
+		out, err := n.counted(ctx, c)
+		if err != nil || out.Refusal == nil || out.Refusal.Code != "not_heard" ||
+			c.Actor == machine.ActorNode {
+			return out, err
+		}
+		again := time.NewTimer(lettersEvery)
+		select {
+		case <-ctx.Done():
+			again.Stop()
+			return out, nil
+		case <-patience.C:
+			again.Stop()
+			return out, nil
+		case <-again.C:
+		}
+	}
 }
 
 // afterErasure destroys the key at once rather than at the next look. A failure leaves it to the next look.

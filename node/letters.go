@@ -3,10 +3,10 @@ package node
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,15 +31,18 @@ const (
 // says; what is sent is rows of the outbox; what comes is proposed as commands.
 type letters struct {
 	circle  replicaOf
+	asNode  func(ctx context.Context, kind string, body any) (any, error)
 	leads   func() bool
 	sealer  *sealer
 	keys    Keys
 	host    *p2p.Host
 	log     *slog.Logger
-	courier *courier.Courier
+	courier *courier.Courier // of this life; nil while this replica does not lead
+	life    life
+	began   sync.Map                                      // by circle: the life of its last session with us
 	known   atomic.Pointer[map[string]exchange.PeerState] // by libp2p peer id
 	cards   map[letter.CircleID]charter.Card              // opened; for run alone
-	done    chan answered
+	done    chan func()                                   // what is to be done in run
 	status  atomic.Pointer[[]courier.PeerStatus]
 }
 
@@ -50,13 +53,6 @@ type replicaOf interface {
 	Watch() (<-chan []machine.Event, func())
 }
 
-// answered is how one request went.
-type answered struct {
-	peer letter.CircleID
-	msg  any
-	err  error
-}
-
 func newNonce() (courier.Nonce, error) {
 	var n courier.Nonce
 	_, err := rand.Read(n[:])
@@ -64,18 +60,14 @@ func newNonce() (courier.Nonce, error) {
 }
 
 func (n *Node) openLetters(ctx context.Context) error {
-	nx, err := newNonce()
-	if err != nil {
-		return fmt.Errorf("letters: %w", err)
-	}
 	l := &letters{
-		circle: n, leads: n.leads, sealer: n.sealer, keys: n.Keys, log: n.options.Log,
-		done:    make(chan answered),
-		courier: courier.New(n.Keys.CircleID(), nx, binary.BigEndian.Uint64(nx[:8])),
+		circle: n, asNode: n.resultAsNode, leads: n.leads, sealer: n.sealer, keys: n.Keys, log: n.options.Log,
+		done: make(chan func()), life: newLife(),
 	}
 	l.cards = map[letter.CircleID]charter.Card{}
 	l.known.Store(&map[string]exchange.PeerState{})
 	l.status.Store(&[]courier.PeerStatus{})
+	var err error
 	l.host, err = p2p.New(p2p.Config{
 		Key: n.Keys.Host, Listen: n.Config.Letters, Allow: l.allow, Handle: l.handle, Log: n.options.Log,
 		MaxMessageBytes: courier.MaxMessageBytes,
@@ -90,7 +82,7 @@ func (n *Node) openLetters(ctx context.Context) error {
 	if err := n.makeCard(); err != nil {
 		return err
 	}
-	l.meetPeers()
+	l.meetPeers(ctx)
 	n.running.Go(func() { l.run(ctx) })
 	return nil
 }
@@ -103,43 +95,47 @@ func (l *letters) run(ctx context.Context) {
 	defer stop()
 	tick := time.NewTicker(lettersEvery)
 	defer tick.Stop()
-	var expired time.Time
 	for {
-		l.meetPeers()
-		if l.leads() { // the others have the same rows, and carry on from them when they lead
+		l.live(ctx)
+		l.meetPeers(ctx)
+		status := []courier.PeerStatus{}
+		if l.courier != nil { // the others have the same rows, and carry on from them when they lead
+			l.began.Range(func(peer, nx any) bool {
+				l.courier.Began(peer.(letter.CircleID), nx.(courier.Nonce))
+				return true
+			})
 			l.courier.Tick(time.Now().UnixMilli())
 			for _, r := range l.courier.Ready() {
 				l.start(ctx, r)
 			}
-			if time.Since(expired) > expireEvery {
-				expired = time.Now()
-				l.expire(ctx)
-			}
+			l.chores(ctx)
+			status = l.courier.Status()
 		}
-		status := l.courier.Status()
 		l.status.Store(&status)
 		select {
 		case <-ctx.Done():
 			return
-		case a := <-l.done:
-			l.take(a)
+		case do := <-l.done:
+			do()
 		case <-news:
 		case <-tick.C:
 		}
 	}
 }
 
-func (l *letters) take(a answered) {
-	now := time.Now().UnixMilli()
-	if a.err != nil {
-		l.courier.Failed(a.peer, a.err.Error(), now)
-		return
-	}
-	l.courier.Replied(a.peer, a.msg, now)
+// beside does work that waits, beside run; what it returns is done in run afterwards.
+func (l *letters) beside(ctx context.Context, work func() (then func())) {
+	go func() {
+		then := work()
+		select {
+		case l.done <- then:
+		case <-ctx.Done():
+		}
+	}()
 }
 
 // meetPeers tells the courier and the gate which circles are known and how far our streams to them go.
-func (l *letters) meetPeers() {
+func (l *letters) meetPeers(ctx context.Context) {
 	var peers []exchange.PeerState
 	err := l.circle.Read(func(r machine.Reader) error {
 		peers = exchange.Peers(r)
@@ -164,10 +160,13 @@ func (l *letters) meetPeers() {
 				known[h.Peer] = p
 			}
 		}
-		if p.Frozen {
+		switch {
+		case l.courier == nil:
+		case p.Frozen:
 			l.courier.Remove(p.Circle)
-		} else {
+		default:
 			l.courier.Peer(p.Circle, p.Tail)
+			l.takeBack(ctx, p)
 		}
 	}
 	l.known.Store(&known)
@@ -178,42 +177,49 @@ func (l *letters) allow(peer string) bool {
 	return ok
 }
 
-// start does one request of the courier; sending happens beside, its answer comes back through done.
+// start does one request of the courier; what takes time happens beside.
 func (l *letters) start(ctx context.Context, r courier.Request) {
+	c := l.courier
 	if r.Kind == courier.Opened {
-		l.courier.Confirm(r.Peer, l.confirm(r))
+		l.beside(ctx, func() func() {
+			ok := l.hear(ctx, r.Welcome)
+			return func() { c.Confirm(r.Peer, ok) }
+		})
 		return
 	}
-	go func() {
+	l.beside(ctx, func() func() {
 		msg, err := l.send(ctx, r)
-		select {
-		case l.done <- answered{peer: r.Peer, msg: msg, err: err}:
-		case <-ctx.Done():
-		}
-	}()
-}
-
-func (l *letters) confirm(r courier.Request) bool {
-	var ok bool
-	err := l.circle.Read(func(rd machine.Reader) error {
-		for _, p := range exchange.Peers(rd) {
-			if p.Circle == r.Peer {
-				signed := courier.VerifyWelcome(p.Key, r.Welcome) == nil
-				ok = signed && (r.Welcome.Held.Seq > p.Tail.Seq || exchange.Agrees(rd, r.Peer,
-					r.Welcome.Held))
+		return func() {
+			now := time.Now().UnixMilli()
+			if err != nil {
+				c.Failed(r.Peer, err.Error(), now)
+				return
 			}
+			c.Replied(r.Peer, msg, now)
 		}
-		return nil
 	})
-	return err == nil && ok
 }
 
 func (l *letters) send(ctx context.Context, r courier.Request) (any, error) {
 	var msg any = r.Open
+	if r.Kind == courier.SendBatch {
+		err := l.circle.Read(func(rd machine.Reader) error {
+			msg = l.batch(rd, r)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return l.ask(ctx, r.Peer, msg)
+}
+
+// ask sends a message to another circle and returns its answer.
+func (l *letters) ask(ctx context.Context, to letter.CircleID, msg any) (any, error) {
 	var addrs []string
 	err := l.circle.Read(func(rd machine.Reader) error {
 		for _, p := range exchange.Peers(rd) {
-			if p.Circle != r.Peer {
+			if p.Circle != to {
 				continue
 			}
 			card, err := charter.OpenCard(p.Card)
@@ -221,9 +227,6 @@ func (l *letters) send(ctx context.Context, r courier.Request) (any, error) {
 				return err
 			}
 			addrs = card.Addrs
-		}
-		if r.Kind == courier.SendBatch {
-			msg = l.batch(rd, r)
 		}
 		return nil
 	})
@@ -276,6 +279,12 @@ func (l *letters) handle(ctx context.Context, from string, request []byte) ([]by
 		reply, err = l.gotOpen(ctx, peer, m)
 	case courier.Batch:
 		reply, err = l.gotBatch(ctx, peer, m)
+	case courier.Recall:
+		reply, err = l.gotRecall(peer, m)
+	case courier.Register:
+		reply, err = l.gotRegister(ctx, peer, m)
+	case courier.Report:
+		reply, err = l.gotReport(ctx, peer, m)
 	default:
 		reply = courier.Refused{Code: courier.Malformed, Message: "not a request"}
 	}
@@ -295,6 +304,7 @@ func (l *letters) gotOpen(ctx context.Context, peer exchange.PeerState, m courie
 	if m.From != peer.Circle || m.To != l.keys.CircleID() {
 		return courier.Refused{Code: courier.UnknownCircle, Message: "not for this circle"}, nil
 	}
+	l.began.Store(peer.Circle, m.Nx)
 	ny, err := newNonce()
 	if err != nil {
 		return nil, err
@@ -332,7 +342,11 @@ func (l *letters) gotBatch(ctx context.Context, peer exchange.PeerState, m couri
 		if err != nil {
 			return nil, err
 		}
-		body := exchange.Receive{Nx: m.Nx, Ny: m.Ny, Records: rest[:n], Words: words}
+		notes, err := l.openNotes(rest[:n])
+		if err != nil {
+			return nil, err
+		}
+		body := exchange.Receive{Nx: m.Nx, Ny: m.Ny, Records: rest[:n], Words: words, Notes: notes}
 		result, err := l.doAs(ctx, id, peer.Circle, "exchange.receive", body)
 		if err != nil {
 			return nil, err
@@ -372,28 +386,4 @@ func (l *letters) doAs(
 		return nil, out.Refusal
 	}
 	return out.Result, nil
-}
-
-// expire has payments called back that have waited too long.
-func (l *letters) expire(ctx context.Context) {
-	var due bool
-	err := l.circle.Read(func(r machine.Reader) error {
-		due = exchange.Due(r, time.Now().UnixMilli())
-		return nil
-	})
-	if err != nil || !due {
-		return
-	}
-	id, err := api.NewID()
-	if err == nil {
-		var c machine.Command
-		c, err = machine.NewCommand(id, machine.Caller{Actor: machine.ActorNode}, 0, "exchange.expire",
-			exchange.Expire{})
-		if err == nil {
-			_, err = l.circle.Do(ctx, c)
-		}
-	}
-	if err != nil && ctx.Err() == nil {
-		l.log.Warn("payments past their time were not called back yet", "err", err)
-	}
 }

@@ -31,54 +31,84 @@ func (l *letters) memoKey(r machine.Reader, to letter.CircleID, raw []byte) (cou
 }
 
 // openMemos opens the sealed memos of a peer's records and seals their notes again, each under the key of the
-// person here whom it is for. What cannot be opened is left out: it must not stop the coins.
+// person here whom it is for, and a note to ourselves of who that is. What cannot be opened is left out: it
+// must not stop the coins.
 func (l *letters) openMemos(
 	ctx context.Context, id machine.ID, records []letter.Signed, keys []courier.MemoKey,
 ) ([]exchange.Words, error) {
 	var out []exchange.Words
 	for _, s := range records {
-		m, ok := exchange.MemoIn(s.Bytes)
+		seq, code, ok := exchange.CodeIn(s.Bytes)
 		if !ok {
 			continue
 		}
-		for _, k := range keys {
-			if k.Seq != m.Seq {
-				continue
-			}
-			clear, err := vault.OpenLetter(vault.Secret(k.Key), m.Data)
-			if err != nil {
-				continue
-			}
-			words, ok := m.Tell(clear)
-			if !ok {
-				continue
-			}
-			if words, ok, err = l.reseal(ctx, id, m, words); err != nil {
+		person, known, err := l.whoHas(code)
+		if err != nil {
+			return nil, err
+		}
+		if !known {
+			continue
+		}
+		words := exchange.Words{Seq: seq}
+		if opened, ok := openMemo(s.Bytes, keys); ok {
+			words = opened
+			words.Note.Of = person
+			place := fmt.Sprint("words ", seq)
+			if words.Note, err = l.sealer.under(ctx, id, person, place, words.Note); err != nil {
 				return nil, err
 			}
-			if ok {
-				out = append(out, words)
-			}
-			break
 		}
+		words.Person = person
+		self := machine.Text(machine.OfCircle, person)
+		place := fmt.Sprint("self ", seq)
+		if words.Self, err = l.sealer.under(ctx, id, machine.OfCircle, place, self); err != nil {
+			return nil, err
+		}
+		out = append(out, words)
 	}
 	return out, nil
 }
 
-// reseal seals an opened note under the key of whom it is for; false where that is nobody here.
-func (l *letters) reseal(
-	ctx context.Context, id machine.ID, m exchange.SealedMemo, words exchange.Words,
-) (exchange.Words, bool, error) {
-	var person string
-	var known bool
-	err := l.circle.Read(func(r machine.Reader) error {
-		person, known = exchange.WhoHas(r, m.Code)
+// openMemo opens the sealed memo in a record, if there is one and its key came with it.
+func openMemo(raw []byte, keys []courier.MemoKey) (exchange.Words, bool) {
+	m, ok := exchange.MemoIn(raw)
+	if !ok {
+		return exchange.Words{}, false
+	}
+	for _, k := range keys {
+		if k.Seq != m.Seq {
+			continue
+		}
+		clear, err := vault.OpenLetter(vault.Secret(k.Key), m.Data)
+		if err != nil {
+			continue
+		}
+		if words, ok := m.Tell(clear); ok {
+			return words, true
+		}
+	}
+	return exchange.Words{}, false
+}
+
+func (l *letters) whoHas(code string) (person string, known bool, err error) {
+	err = l.circle.Read(func(r machine.Reader) error {
+		person, known = exchange.WhoHas(r, code)
 		return nil
 	})
-	if err != nil || !known {
-		return words, false, err
-	}
-	words.Note.Of = person
-	words.Note, err = l.sealer.under(ctx, id, person, fmt.Sprint("words ", m.Seq), words.Note)
-	return words, true, err
+	return person, known, err
+}
+
+// openNotes opens the notes to ourselves in records.
+func (l *letters) openNotes(records []letter.Signed) ([]exchange.Opened, error) {
+	seqs, notes := exchange.NotesIn(l.keys.CircleID(), records)
+	var out []exchange.Opened
+	err := l.circle.Read(func(r machine.Reader) error {
+		for i, note := range notes {
+			if clear, ok := l.sealer.open(r, note); ok {
+				out = append(out, exchange.Opened{Seq: seqs[i], Person: string(clear)})
+			}
+		}
+		return nil
+	})
+	return out, err
 }

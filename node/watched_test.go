@@ -172,21 +172,30 @@ func TestMetrics(t *testing.T) {
 
 // TestLettersThatWait counts a letter to a circle that is off, and how long it has waited.
 func TestLettersThatWait(t *testing.T) {
-	away := start(t, makeNode(t))
-	sealed, err := charter.ParseText(away.CardText())
-	if err != nil {
-		t.Fatal(err)
-	}
-	id := string(away.Keys.CircleID())
-	if err := away.Close(); err != nil {
-		t.Fatal(err)
-	}
-	dir := makeNode(t)
-	n := start(t, dir)
+	awayDir, dir := makeNode(t), makeNode(t)
+	away, n := start(t, awayDir), start(t, dir)
 	defer n.Close()
 	client := api.NewClient("http://"+n.Addr(), operatorOf(t, dir))
-	_, err = client.Do(t.Context(), "", "", "exchange.meet", exchange.Meet{Card: sealed}, nil)
-	if err != nil {
+	for other, to := range map[*node.Node]*api.Client{
+		away: client, n: api.NewClient("http://"+away.Addr(), operatorOf(t, awayDir)),
+	} {
+		sealed, err := charter.ParseText(other.CardText())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = to.Do(t.Context(), "", "", "exchange.meet", exchange.Meet{Card: sealed}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	id := string(away.Keys.CircleID())
+	for tick := time.NewTicker(20 * time.Millisecond); ; <-tick.C { // until it was heard
+		_, text := get(t, "http://"+n.Addr()+"/metrics", operatorOf(t, dir))
+		if strings.Contains(text, `carecircle_link_connected{circle="`+id[:12]+"\"} 1\n") {
+			break
+		}
+	}
+	if err := away.Close(); err != nil {
 		t.Fatal(err)
 	}
 	offer := exchange.Ally{Circle: id, LimitMinutes: 600, ReviewOn: "2030-01-01"}
