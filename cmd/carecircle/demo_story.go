@@ -7,6 +7,7 @@ import (
 
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/exchange"
+	"github.com/carecircle/carecircle/circle/hub"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/federation/charter"
 	"github.com/carecircle/carecircle/node/api"
@@ -19,7 +20,7 @@ const (
 
 // demoSteps is about how many requests the story takes, for the progress bar.
 func demoSteps() int64 {
-	n := 40
+	n := 43
 	for _, c := range []demoCircle{hebdenBridge(), blackshawHead(), hubCircle()} {
 		n += 2 * len(c.people)
 	}
@@ -99,6 +100,9 @@ func (d *demo) meet(ctx context.Context) error {
 			}
 		}
 	}
+	if err := d.nameHub(ctx); err != nil {
+		return err
+	}
 	ally := func(p, with *player, decision string) error {
 		_, err := p.do(ctx, p.circle.founder, "alliance", "exchange.ally", exchange.Ally{
 			Circle: string(with.node.Keys.CircleID()), LimitMinutes: demoLimit, ReviewOn: demoReview,
@@ -125,6 +129,19 @@ func (d *demo) meet(ctx context.Context) error {
 		}
 		return true, nil
 	})
+}
+
+// nameHub has the hub decide on payments that get no answer, and the circles go by it.
+func (d *demo) nameHub(ctx context.Context) error {
+	_, err := d.hub.do(ctx, d.hub.circle.founder, "office", "hub.open", hub.Open{}, nil)
+	for _, p := range []*player{d.hb, d.bh} {
+		if err == nil {
+			_, err = p.do(ctx, p.circle.founder, "hub", "exchange.hub", exchange.SetHub{
+				Circle: string(d.hub.node.Keys.CircleID()),
+			}, nil)
+		}
+	}
+	return err
 }
 
 func (d *demo) hebdenStory(ctx context.Context) error {

@@ -126,6 +126,7 @@ var reasonWords = map[string]string{
 	payment.ReasonLimit:        "The limit between our circles was reached.",
 	payment.ReasonFrozen:       "The account there is stopped for now.",
 	payment.ReasonClosed:       "There is no agreement between our circles there.",
+	payment.ReasonAborted:      "Nobody there answered for a long time, so the hub decided.",
 }
 
 // paymentWords puts the state of a payment in words: a short chip and a sentence.

@@ -157,6 +157,9 @@ func exchangeWords(n names, e member.Happened) (icon, text string) {
 	case "exchange.late":
 		return "clock", other + " has not answered in time. Your " + amount +
 			" stay set aside, and we called them back"
+	case "exchange.asking":
+		return "clock", other + " has not answered for a long time. The hub is asked to decide about your " +
+			amount
 	}
 	return "", ""
 }
