@@ -7,7 +7,7 @@ MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 
 # Settings, as in "make sim SEEDS=5000".
-SEEDS ?= 200
+SEEDS ?= 2000
 FUZZTIME ?= 30s
 BENCH ?= .
 SOAK ?= Soak
@@ -121,12 +121,16 @@ race: assets ## run the tests of the concurrent packages under the race detector
 	$(call stage,race detector on the stores,CGO_ENABLED=1 $(GO) test -race -short -timeout $(TIMEOUT) \
 		-run '$(STORE_RACES)' ./node/store)
 
-.PHONY: test
-test: deps build lint unit race ## all that CI runs: build, lint, tests, race detector
-
 .PHONY: sim
-sim: ## run the simulation of a whole federation from SEEDS seeds
-	$(GO) test ./node/sim -run Simulation -count=1 -timeout 0 -args -seeds=$(SEEDS)
+sim: build ## play SEEDS histories of a whole federation, with faults
+	$(call stage,$(SEEDS) histories,bin/carecircle sim --seeds $(SEEDS) -o json)
+
+.PHONY: mutations
+mutations: build ## switch each rule between circles off, and count the histories until it is noticed
+	bin/carecircle sim --mutate all --seeds 20000
+
+.PHONY: test
+test: deps build lint unit sim race ## all that CI runs: build, lint, tests, simulation, race detector
 
 .PHONY: fuzz
 fuzz: ## run every fuzz test for FUZZTIME
