@@ -57,10 +57,10 @@ func simCommand() *cobra.Command {
 		Use: "sim", Short: "Play a federation in memory, with faults, and check its books", Args: noArgs,
 		Long: "Plays histories of several circles and a hub in one process, each from a seed: people pay\n" +
 			"across circles while messages are lost, repeated and late, lines are cut, machines crash,\n" +
-			"and circles and the hub are put back to older copies. Then the faults stop and all must come to\n" +
-			"rest, with every book right. The same seed and program give the same history. With --mutate\n" +
-			"one of the rules that keep payments exact is off, to see that it is noticed: exit code 1 then\n" +
-			"too; with \"all\" it is 1 when one was not.",
+			"and circles and the hub are put back to older copies. Then the faults stop and all must\n" +
+			"come to rest, with every book right. The same seed and program give the same history.\n" +
+			"With --mutate one of the rules that keep payments exact is off, to see that it is noticed:\n" +
+			"exit code 1 then too; with \"all\" it is 1 when one was not.",
 		Example: "  carecircle sim --seeds 2000 -o json\n  carecircle sim --seed 77\n" +
 			"  carecircle sim --mutate all --seeds 20000",
 		RunE: func(c *cobra.Command, _ []string) error {

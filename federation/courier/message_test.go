@@ -58,7 +58,8 @@ func messages(t testing.TB) map[string]any {
 			Records: []letter.Signed{{Bytes: []byte("one"), Sig: []byte("1")}},
 		},
 		"register": courier.Register{
-			From: circle(1), To: circle(2), Verdict: 2, Proof: letter.Signed{Bytes: []byte("p"), Sig: []byte("s")},
+			From: circle(1), To: circle(2), Verdict: 2,
+			Proof: letter.Signed{Bytes: []byte("p"), Sig: []byte("s")},
 		},
 		"certified": courier.Certified{Certificate: letter.Signed{Bytes: []byte("c"), Sig: []byte("s")}},
 		"report": courier.Report{
