@@ -96,16 +96,12 @@ func (o Options) take(
 	case r.From != peer.Circle || string(r.To) != us.ID:
 		return false, machine.Refuse("malformed", "A letter between other circles.")
 	}
+	if copied, ok := inbox.Get(tx, peerKey(peer.Circle).Num(r.Seq)); ok && bytes.Equal(copied.Bytes, s.Bytes) {
+		return true, nil // a repeat, perhaps of an epoch that was left
+	}
 	held, err := letter.Follow(p.Held, r, h)
 	switch {
-	case errors.Is(err, letter.ErrOld):
-		copied, ok := inbox.Get(tx, peerKey(peer.Circle).Num(r.Seq))
-		if ok && bytes.Equal(copied.Bytes, s.Bytes) {
-			return true, nil // a repeat
-		}
-		freezePair(tx, peer, p, s, r.Seq, "two letters for one place in the stream")
-		return false, nil
-	case errors.Is(err, letter.ErrFork), errors.Is(err, letter.ErrChain):
+	case errors.Is(err, letter.ErrOld), errors.Is(err, letter.ErrFork), errors.Is(err, letter.ErrChain):
 		freezePair(tx, peer, p, s, r.Seq, "two letters for one place in the stream")
 		return false, nil
 	case err != nil:
