@@ -183,7 +183,7 @@ func (l *letters) start(ctx context.Context, r courier.Request) {
 	if r.Kind == courier.Opened {
 		l.beside(ctx, func() func() {
 			ok := l.hear(ctx, r.Welcome)
-			return func() { c.Confirm(r.Peer, ok) }
+			return func() { c.Confirm(r, ok) }
 		})
 		return
 	}
@@ -192,10 +192,10 @@ func (l *letters) start(ctx context.Context, r courier.Request) {
 		return func() {
 			now := time.Now().UnixMilli()
 			if err != nil {
-				c.Failed(r.Peer, err.Error(), now)
+				c.Failed(r, err.Error(), now)
 				return
 			}
-			c.Replied(r.Peer, msg, now)
+			c.Replied(r, msg, now)
 		}
 	})
 }

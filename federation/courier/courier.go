@@ -37,7 +37,8 @@ const (
 )
 
 // Request is one thing to do. Each must be answered once: SendOpen and SendBatch with Replied or Failed,
-// Opened with Confirm. Until then there is no further Request for that peer.
+// Opened with Confirm. Until then there is no further Request for that peer, unless the peer begins anew: what
+// is answered to a Request after that no longer counts.
 type Request struct {
 	Peer           letter.CircleID
 	Kind           RequestKind
@@ -45,6 +46,8 @@ type Request struct {
 	Nx, Ny         Nonce   // of SendBatch
 	FromSeq, ToSeq uint64  // of SendBatch, both included, at most MaxBatchRecords
 	Welcome        Welcome // of Opened
+
+	try uint64
 }
 
 // Why a peer is not being sent to, in PeerStatus.LastError; else it is a Refused code or the caller's text.
@@ -96,6 +99,7 @@ type peer struct {
 	voids     uint    // in a row
 	retryAt   int64
 	lastError string
+	try       uint64 // of the request that is to be answered
 	life      Nonce // of theirs, as last heard
 	stale     bool  // a new life of theirs began since they were asked
 }
@@ -107,6 +111,7 @@ type Courier struct {
 	now     int64
 	rng     uint64
 	attempt uint64
+	try     uint64
 	peers   []peer // by id
 }
 
@@ -178,6 +183,15 @@ func (c *Courier) Ready() []Request {
 }
 
 func (c *Courier) ready(p *peer) (Request, bool) {
+	r, ok := c.next(p)
+	if ok {
+		c.try++
+		p.try, r.try = c.try, c.try
+	}
+	return r, ok
+}
+
+func (c *Courier) next(p *peer) (Request, bool) {
 	switch {
 	case p.state == closed && c.now >= p.retryAt:
 		p.state, p.stale = opening, false
@@ -199,8 +213,8 @@ func (c *Courier) ready(p *peer) (Request, bool) {
 }
 
 // Confirm answers Opened: whether the peer's Welcome agrees with our own books as far as they go.
-func (c *Courier) Confirm(id letter.CircleID, ok bool) {
-	p := c.find(id)
+func (c *Courier) Confirm(r Request, ok bool) {
+	p := c.asked(r)
 	switch {
 	case p == nil || p.state != confirming:
 	case p.stale:
@@ -214,10 +228,10 @@ func (c *Courier) Confirm(id letter.CircleID, ok bool) {
 	}
 }
 
-// Replied gives the peer's answer to the request in flight: what Decode returned for it.
-func (c *Courier) Replied(id letter.CircleID, msg any, now int64) {
+// Replied gives the peer's answer to a request: what Decode returned for it.
+func (c *Courier) Replied(r Request, msg any, now int64) {
 	c.Tick(now)
-	p := c.find(id)
+	p := c.asked(r)
 	if p == nil || p.state != opening && p.state != sending {
 		return
 	}
@@ -239,10 +253,10 @@ func (c *Courier) Replied(id letter.CircleID, msg any, now int64) {
 	c.fail(p, UnexpectedReply)
 }
 
-// Failed says that the request in flight got no answer, and why.
-func (c *Courier) Failed(id letter.CircleID, why string, now int64) {
+// Failed says that a request got no answer, and why.
+func (c *Courier) Failed(r Request, why string, now int64) {
 	c.Tick(now)
-	p := c.find(id)
+	p := c.asked(r)
 	if p != nil && (p.state == opening || p.state == sending) {
 		c.fail(p, why)
 	}
@@ -308,6 +322,15 @@ func (c *Courier) fail(p *peer, why string) {
 	}
 	p.state, p.lastError = closed, why
 	p.retryAt = c.now + wait/2 + int64(c.random()%uint64(wait/2+1))
+}
+
+// asked finds whom a request was about, if it is still the one that waits for an answer. A batch sent in an
+// earlier session may be answered in this one, and must not be taken for the answer to its batch.
+func (c *Courier) asked(r Request) *peer {
+	if p := c.find(r.Peer); p != nil && p.try == r.try {
+		return p
+	}
+	return nil
 }
 
 func (c *Courier) find(id letter.CircleID) *peer {

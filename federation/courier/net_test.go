@@ -28,7 +28,8 @@ type node struct {
 	attempt  uint64
 
 	lives   uint64
-	courier *courier.Courier // lost in a crash
+	courier *courier.Courier // lost in a crash, as is
+	asked   map[uint64]courier.Request
 	voided  int              // batches of sessions no longer in force
 }
 
@@ -38,6 +39,7 @@ func (n *node) start() {
 	nx := courier.Nonce{n.byte}
 	binary.BigEndian.PutUint64(nx[8:], n.lives)
 	n.courier = courier.New(n.id, nx, n.lives)
+	n.asked = map[uint64]courier.Request{}
 	n.courier.Peer(n.peer.id, n.tail)
 }
 
@@ -58,17 +60,18 @@ func (n *node) work(now int64) {
 	for _, r := range n.courier.Ready() {
 		switch r.Kind {
 		case courier.SendOpen:
-			n.net.Ask(n.id, r.Peer, n.encode(r.Open), now)
+			n.asked[n.net.Ask(n.id, r.Peer, n.encode(r.Open), now)] = r
 		case courier.Opened:
 			h := r.Welcome.Held
 			ok := courier.VerifyWelcome(public(n.peer.byte), r.Welcome) == nil &&
 				(h.Seq == 0 || letter.HashOf(n.out[h.Seq-1].Bytes) == h.Hash)
-			n.courier.Confirm(r.Peer, ok)
+			n.courier.Confirm(r, ok)
 		case courier.SendBatch:
 			records := n.out[r.FromSeq-1 : r.ToSeq]
-			n.net.Ask(n.id, r.Peer, n.encode(courier.Batch{
+			id := n.net.Ask(n.id, r.Peer, n.encode(courier.Batch{
 				Nx: r.Nx, Ny: r.Ny, From: n.id, To: r.Peer, Records: records[:courier.Fit(records)],
 			}), now)
+			n.asked[id] = r
 		}
 	}
 }
@@ -84,13 +87,13 @@ func (n *node) encode(msg any) []byte {
 func (n *node) event(e memnet.Event, now int64) {
 	switch e.Kind {
 	case memnet.Failure:
-		n.courier.Failed(e.To, "timeout", now)
+		n.courier.Failed(n.asked[e.ID], "timeout", now)
 	case memnet.Reply:
 		msg, err := courier.Decode(e.Bytes)
 		if err != nil {
 			n.t.Fatal(err)
 		}
-		n.courier.Replied(e.To, msg, now)
+		n.courier.Replied(n.asked[e.ID], msg, now)
 	case memnet.Request:
 		msg, err := courier.Decode(e.Bytes)
 		if err != nil {

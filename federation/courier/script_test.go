@@ -33,10 +33,15 @@ func peerName(id letter.CircleID) string {
 //	ack P held=N               P's answer to a Batch
 //	refused P code=CODE        P's answer to either
 //	failed P why=TEXT          no answer from P
+//	began P life=N             P has opened a session of its own
+//
+// Answers are to the newest request; with "late" to the one before it.
+//
 //	status
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/script", func(t *testing.T, path string) {
 		c := courier.New(circle(1), courier.Nonce{1}, 1)
+		asked := map[letter.CircleID][]courier.Request{}
 		var now int64
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			if d.Cmd == "at" {
@@ -45,22 +50,36 @@ func TestScripts(t *testing.T) {
 				}
 				c.Tick(now)
 			} else if d.Cmd != "status" {
-				run(t, c, d, now)
+				run(t, c, d, now, asked)
 			}
 			if d.Cmd == "status" {
 				return showStatus(c)
 			}
-			return showRequests(c.Ready())
+			requests := c.Ready()
+			for _, r := range requests {
+				asked[r.Peer] = append(asked[r.Peer], r)
+			}
+			return showRequests(requests)
 		})
 	})
 }
 
-func run(t *testing.T, c *courier.Courier, d *datadriven.TestData, now int64) {
+func run(
+	t *testing.T, c *courier.Courier, d *datadriven.TestData, now int64,
+	asked map[letter.CircleID][]courier.Request,
+) {
 	var p int
 	if _, err := fmt.Sscanf(d.CmdArgs[0].Key, "p%d", &p); err != nil {
 		t.Fatal(err)
 	}
 	id := peers[p-1]
+	r, back := courier.Request{Peer: id}, 1
+	if d.HasArg("late") {
+		back = 2
+	}
+	if all := asked[id]; len(all) >= back {
+		r = all[len(all)-back]
+	}
 	number := func(name string) (n uint64) {
 		d.ScanArgs(t, name, &n)
 		return n
@@ -85,15 +104,17 @@ func run(t *testing.T, c *courier.Courier, d *datadriven.TestData, now int64) {
 		if d.HasArg("to") {
 			w.To = circle(9)
 		}
-		c.Replied(id, w, now)
+		c.Replied(r, w, now)
 	case "confirm":
-		c.Confirm(id, text("ok") == "true")
+		c.Confirm(r, text("ok") == "true")
 	case "ack":
-		c.Replied(id, courier.Ack{Held: at(number("held"))}, now)
+		c.Replied(r, courier.Ack{Held: at(number("held"))}, now)
 	case "refused":
-		c.Replied(id, courier.Refused{Code: text("code")}, now)
+		c.Replied(r, courier.Refused{Code: text("code")}, now)
 	case "failed":
-		c.Failed(id, text("why"), now)
+		c.Failed(r, text("why"), now)
+	case "began":
+		c.Began(id, courier.Nonce{byte(number("life"))})
 	default:
 		t.Fatalf("%s: no such command", d.Cmd)
 	}

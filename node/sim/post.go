@@ -41,7 +41,7 @@ func (t *town) serve(r courier.Request) {
 	case courier.Opened:
 		t.hear(r)
 	case courier.SendOpen:
-		t.ask(r.Peer, r.Open, t.courierTold(r.Peer))
+		t.ask(r.Peer, r.Open, t.courierTold(r))
 	case courier.SendBatch:
 		b := courier.Batch{Nx: r.Nx, Ny: r.Ny, From: t.id, To: r.Peer}
 		for i, raw := range exchange.Outbox(t.state(), r.Peer, r.FromSeq, r.ToSeq) {
@@ -49,7 +49,7 @@ func (t *town) serve(r courier.Request) {
 			b.Records = append(b.Records, t.s.sign(t, raw))
 		}
 		b.Records = b.Records[:courier.Fit(b.Records)]
-		t.ask(r.Peer, b, t.courierTold(r.Peer))
+		t.ask(r.Peer, b, t.courierTold(r))
 	}
 }
 
@@ -58,7 +58,7 @@ func (t *town) hear(r courier.Request) {
 	courier := t.courier
 	t.asNode("exchange.welcomed", exchange.HearWelcome{Welcome: r.Welcome}, func(out machine.Outcome) {
 		heard, ok := out.Result.(exchange.Heard)
-		courier.Confirm(r.Peer, ok && heard.Frozen == "")
+		courier.Confirm(r, ok && heard.Frozen == "")
 		t.work()
 	})
 }
@@ -123,13 +123,13 @@ func (t *town) askHub() {
 }
 
 // courierTold gives answers to the courier that asked.
-func (t *town) courierTold(peer letter.CircleID) func(msg any) {
+func (t *town) courierTold(r courier.Request) func(msg any) {
 	courier := t.courier
 	return func(msg any) {
 		if msg == nil {
-			courier.Failed(peer, "timeout", t.s.now)
+			courier.Failed(r, "timeout", t.s.now)
 		} else {
-			courier.Replied(peer, msg, t.s.now)
+			courier.Replied(r, msg, t.s.now)
 		}
 	}
 }
