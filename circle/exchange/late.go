@@ -89,7 +89,7 @@ func (o Options) expire(tx *machine.Tx, b Expire) (machine.None, error) {
 		case r.Side == payment.Payee && p.Acked >= pm.Answer:
 			late.Delete(tx, lateKey(pm)) // the payer has our answer
 		case hub:
-			if err := o.advance(tx, r, payment.Ask{At: tx.Now()}); err != nil {
+			if err := o.advance(tx, r, payment.Ask{}); err != nil {
 				return machine.None{}, err
 			}
 		}

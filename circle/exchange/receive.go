@@ -96,7 +96,8 @@ func (o Options) take(
 	case r.From != peer.Circle || string(r.To) != us.ID:
 		return false, machine.Refuse("malformed", "A letter between other circles.")
 	}
-	if copied, ok := inbox.Get(tx, peerKey(peer.Circle).Num(r.Seq)); ok && bytes.Equal(copied.Bytes, s.Bytes) {
+	copied, known := inbox.Get(tx, peerKey(peer.Circle).Num(r.Seq))
+	if known && bytes.Equal(copied.Bytes, s.Bytes) {
 		return true, nil // a repeat, perhaps of an epoch that was left
 	}
 	held, err := letter.Follow(p.Held, r, h)
@@ -163,8 +164,16 @@ func (o Options) obey(
 		return nil // its place in the stream says it all
 	case letter.Aborted, letter.Committed:
 		return o.gotVerdict(tx, peer, p, r, b)
+	default:
+		return o.gotOfPayment(tx, peer, p, r, s, b)
 	}
-	tid, side, in, err := o.inputOf(tx, peer, p, r, s, b)
+}
+
+// gotOfPayment advances the payment that a record is about.
+func (o Options) gotOfPayment(
+	tx *machine.Tx, peer Peer, p *pair, r letter.Record, s letter.Signed, b Receive,
+) error {
+	tid, side, in, err := o.inputOf(tx, peer, r, s)
 	if err != nil {
 		return err
 	}
@@ -193,7 +202,7 @@ func (o Options) obey(
 
 // inputOf reads a record about a payment.
 func (o Options) inputOf(
-	tx *machine.Tx, peer Peer, p *pair, r letter.Record, s letter.Signed, b Receive,
+	tx *machine.Tx, peer Peer, r letter.Record, s letter.Signed,
 ) (payment.TID, payment.Side, payment.Input, error) {
 	switch r.Kind {
 	case letter.Propose:

@@ -37,8 +37,8 @@ const (
 )
 
 // Request is one thing to do. Each must be answered once: SendOpen and SendBatch with Replied or Failed,
-// Opened with Confirm. Until then there is no further Request for that peer, unless the peer begins anew: what
-// is answered to a Request after that no longer counts.
+// Opened with Confirm. Until then there is no further Request for that peer, unless the peer begins anew:
+// what is answered to a Request from before that no longer counts.
 type Request struct {
 	Peer           letter.CircleID
 	Kind           RequestKind
@@ -100,8 +100,8 @@ type peer struct {
 	retryAt   int64
 	lastError string
 	try       uint64 // of the request that is to be answered
-	life      Nonce // of theirs, as last heard
-	stale     bool  // a new life of theirs began since they were asked
+	life      Nonce  // of theirs, as last heard
+	stale     bool   // a new life of theirs began since they were asked
 }
 
 // Courier sends one circle's streams to all its peers. It is for one goroutine at a time.
@@ -157,6 +157,7 @@ func (c *Courier) Began(id letter.CircleID, life Nonce) {
 		p.state, p.retryAt = closed, 0
 	case opening, welcomed, confirming: // a welcome on its way may be of the earlier life
 		p.stale = true
+	case closed: // it will be asked
 	}
 }
 

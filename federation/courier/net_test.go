@@ -30,7 +30,7 @@ type node struct {
 	lives   uint64
 	courier *courier.Courier // lost in a crash, as is
 	asked   map[uint64]courier.Request
-	voided  int              // batches of sessions no longer in force
+	voided  int // batches of sessions no longer in force
 }
 
 // start begins a life with an incarnation of its own.

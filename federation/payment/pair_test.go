@@ -83,6 +83,8 @@ func (c *circle) post(k string, post payment.Posting, minutes int64) {
 	case payment.Credit:
 		c.members, c.mirror = c.members+minutes, c.mirror-minutes
 		c.credits[k]++
+	case payment.Refund, payment.Charge, payment.WriteOff:
+		panic("nobody asks a hub here")
 	}
 }
 

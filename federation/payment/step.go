@@ -130,7 +130,7 @@ func (o Protocol) step(p Payment, in Input) (Payment, Effects, error) {
 	case Clock:
 		return o.clock(p, in)
 	case Ask:
-		return ask(p, in)
+		return ask(p)
 	case GotVerdict:
 		return o.verdict(p, in)
 	case GotForgiven:

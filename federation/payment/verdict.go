@@ -137,7 +137,7 @@ func (b VerdictBody) check() error {
 func (b ForgivenBody) check() error { return CancelBody(b).check() }
 
 // Ask is the decision to ask the hub. It must be in the log before the question is sent.
-type Ask struct{ At int64 }
+type Ask struct{}
 
 // GotVerdict is the hub's verdict, from the hub or passed on by the peer.
 type GotVerdict struct {
@@ -167,7 +167,7 @@ func (GotForgiven) input() {}
 
 // ask is for either side: the payer to be free of a payment that nobody answers, the payee to be paid for one
 // that it answered.
-func ask(p Payment, in Ask) (Payment, Effects, error) {
+func ask(p Payment) (Payment, Effects, error) {
 	if p.State != Held && p.State != Accepted || p.Asking || p.Verdict != 0 {
 		return p, Effects{}, nil
 	}
@@ -208,6 +208,7 @@ func (o Protocol) verdictAtPayer(p Payment, in GotVerdict) (Payment, Effects, er
 			e = Effects{Post: []Posting{Settle}, Told: ToldSettled}
 		case Returned:
 			e = Effects{Post: []Posting{Charge}, Forced: true, Told: ToldSettled}
+		default: // it had thought so itself
 		}
 	} else {
 		kind = letter.Aborted
@@ -217,6 +218,7 @@ func (o Protocol) verdictAtPayer(p Payment, in GotVerdict) (Payment, Effects, er
 			e = Effects{Post: []Posting{Void}, Told: ToldReturned}
 		case Settled:
 			e = Effects{Post: []Posting{Refund}, Forced: true, Told: ToldReturned}
+		default:
 		}
 	}
 	p.Verdict, p.Decided = in.Verdict, in.At

@@ -124,6 +124,7 @@ func (b *books) pays(id string, d *deal) {
 		b.accounts[coin.CirclePrefix+id].posted += d.minutes
 	case back:
 		b.force(d.account, coin.CirclePrefix+id, d.minutes)
+	default:
 	}
 	d.stage = paid
 }
@@ -135,6 +136,7 @@ func (b *books) returns(id string, d *deal) {
 		b.frees(id, d)
 	case paid:
 		b.force(coin.CirclePrefix+id, d.account, d.minutes)
+	default:
 	}
 	d.stage = back
 }

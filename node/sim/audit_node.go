@@ -115,6 +115,7 @@ func (b *books) remember(id string, s letter.Signed) {
 			d.stage = lost
 			b.force(coin.LossPrefix+id, coin.CirclePrefix+id, d.minutes)
 		}
+	default: // it moves nothing
 	}
 }
 

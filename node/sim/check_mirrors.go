@@ -55,6 +55,7 @@ func compareEnds(s *sim, payer, payee *town, p, q payment.Payment) {
 		ok = q.State == payment.Accepted || q.State == payment.WrittenOff || p.Verdict == payment.Commit
 	case payment.Returned:
 		ok = q.State != payment.Accepted || p.Verdict == payment.Abort
+	default: // not decided here
 	}
 	if q.State == payment.Accepted && p.Minutes != q.Minutes {
 		ok = false

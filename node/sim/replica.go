@@ -94,7 +94,7 @@ func absorb(h uint64, b []byte) uint64 {
 
 // keep takes a snapshot to rebuild from later.
 func (r *replica) keep() {
-	r.snapshots = append(r.snapshots, snapshot{state: r.kv.Mem.Copy(), print: r.kv.print, applied: r.applied})
+	r.snapshots = append(r.snapshots, snapshot{state: r.kv.Copy(), print: r.kv.print, applied: r.applied})
 	if len(r.snapshots) > snapshotsKept {
 		r.snapshots = r.snapshots[1:]
 	}

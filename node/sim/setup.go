@@ -142,7 +142,7 @@ func (t *town) copyFor(s *sim) *town {
 	c.log, c.prints, c.outs, c.base = t.log[:n:n], t.prints[:n:n], t.outs[:n:n], n
 	c.then = make([]func(machine.Outcome), n)
 	for i, r := range t.replicas {
-		at := snapshot{state: r.kv.Mem.Copy(), print: r.kv.print, applied: r.applied}
+		at := snapshot{state: r.kv.Copy(), print: r.kv.print, applied: r.applied}
 		c.replicas[i].rebuild(at)
 		c.replicas[i].origin = at
 	}
