@@ -152,6 +152,7 @@ bench: build ## measure: Go benchmarks, then the running program
 		bin/carecircle bench ledger --replicas 3 --clients 8 --batch 1000 --seconds 3)
 	$(call stage,the plain way,\
 		bin/carecircle bench ledger --replicas 3 --clients 64 --seconds 3 --baseline -o csv)
+	$(call stage,clearing,bin/carecircle bench clearing -o csv)
 
 .PHONY: soak
 soak: build ## run the long tests of the real program; that of three replicas under fire lasts MINUTES

@@ -113,7 +113,7 @@ func newRoot() *cobra.Command {
 		linkCommand(),
 		exportCommand(), verifyCommand(), logCommand(), backupCommand(), restoreCommand(),
 		replicaCommand(), joinCommand(), scrubCommand(), keysCommand(), spaceCommand(), benchCommand(),
-		simCommand(),
+		simCommand(), clearingCommand(),
 		kindsTopic(), versionCommand(),
 	)
 	return root

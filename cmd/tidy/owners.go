@@ -33,6 +33,7 @@ var libraries = []library{
 	{prefix: "github.com/coreos/go-systemd/", owners: []string{"cmd/carecircle"}},
 	{prefix: "github.com/evanw/esbuild", owners: []string{"node/web"}},
 	{prefix: "github.com/anishathalye/porcupine", testOwners: []string{"cmd/carecircle"}},
+	{prefix: "gonum.org/v1/gonum", testOwners: []string{"federation/clearing"}},
 	{prefix: "github.com/chromedp/", testOwners: []string{"node/web", "cmd/carecircle"}},
 }
 
