@@ -33,6 +33,8 @@ var libraries = []library{
 	{prefix: "github.com/coreos/go-systemd/", owners: []string{"cmd/carecircle"}},
 	{prefix: "github.com/evanw/esbuild", owners: []string{"node/web"}},
 	{prefix: "github.com/anishathalye/porcupine", testOwners: []string{"cmd/carecircle"}},
+	{prefix: "github.com/golang/geo", owners: []string{"node/finder"}},
+	{prefix: "github.com/RoaringBitmap/", owners: []string{"node/finder"}},
 	{prefix: "gonum.org/v1/gonum", testOwners: []string{"federation/clearing"}},
 	{prefix: "github.com/chromedp/", testOwners: []string{"node/web", "cmd/carecircle"}},
 }

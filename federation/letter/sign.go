@@ -53,6 +53,7 @@ const (
 	ForBackup  Purpose = "carecircle sign backup v1\x00"
 	ForRestore Purpose = "carecircle sign restore v1\x00"
 	ForVerdict Purpose = "carecircle sign verdict v1\x00"
+	ForMember  Purpose = "carecircle sign member card v1\x00"
 )
 
 // Sign returns the 64-byte Ed25519 signature of b. The same key and bytes always give the same signature.
