@@ -4,6 +4,7 @@ package circle
 import (
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/exchange"
+	"github.com/carecircle/carecircle/circle/findable"
 	"github.com/carecircle/carecircle/circle/hub"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
@@ -23,5 +24,6 @@ func With(o exchange.Options) (*machine.Machine, error) {
 		timeline.Feature(),
 		exchange.Feature(o),
 		hub.Feature(o),
+		findable.Feature(),
 	)
 }

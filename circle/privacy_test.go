@@ -11,6 +11,7 @@ import (
 
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/exchange"
+	"github.com/carecircle/carecircle/circle/findable"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
 )
@@ -104,6 +105,7 @@ func (p *private) endUp() {
 	hb.must("Farida", "coin.freeze", coin.Freeze{
 		Account: una, Frozen: true, Why: machine.Text("", "CANARY-FROZEN"),
 	})
+	hb.must("Una", "findable.choose", findable.Choose{Card: findable.Choice{Name: "CANARY-CARD"}})
 }
 
 // everyReader is everyone who may ask, from a stranger to Una herself.
@@ -137,6 +139,7 @@ func (p *private) laws() []canary {
 		{"stored passkey", base64.StdEncoding.EncodeToString([]byte("CANARY-STORED")), []string{"node"}},
 		{"evidence", "CANARY-EVIDENCE", own},
 		{"code", "UNAUNA22", own},
+		{"card abroad", "CANARY-CARD", own},
 		{"why frozen", "CANARY-FROZEN", own},
 		{"why reversed", "CANARY-REVERSED", all},
 		{"pay note", "CANARY-PAYNOTE", all},

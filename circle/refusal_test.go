@@ -94,6 +94,7 @@ func newStage(t *testing.T) *stage {
 	}).Result.(exchange.Paid).Payment
 	beginLife(t, s)
 	addReplicas(s)
+	beFound(s)
 	return s
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/exchange"
+	"github.com/carecircle/carecircle/circle/findable"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/node"
@@ -127,6 +128,9 @@ func (c *canary) fill() {
 	say := func(what string) machine.Private { return machine.Text("", phrase+" "+what) }
 	c.must(c.zoe, "member.choose", member.Choose{Name: say("name"), Seen: true, Journey: true})
 	earned, _ := c.try(c.friend, "coin.earn", coin.Earn{Person: c.zoe, Minutes: 120, Activity: "garden"})
+	c.must(c.zoe, "findable.choose", findable.Choose{Card: findable.Choice{
+		Name: phrase, Words: phrase + " words", Kinds: []string{phrase}, Skills: []string{phrase},
+	}})
 	c.must(c.zoe, "coin.pay", coin.Pay{To: c.friend, Minutes: 30, Activity: "company", Note: say("note")})
 	c.gift, _ = c.try(c.zoe, "coin.give", coin.Give{
 		To: coin.Pool, Minutes: 30, Note: say("poem"), Picture: &coin.Picture{Data: photo, Alt: say("alt")},

@@ -42,7 +42,8 @@ type letters struct {
 	began   sync.Map                                      // by circle: the life of its last session with us
 	known   atomic.Pointer[map[string]exchange.PeerState] // by libp2p peer id
 	cards   map[letter.CircleID]charter.Card              // opened; for run alone
-	done    chan func()                                   // what is to be done in run
+	members *cards
+	done    chan func() // what is to be done in run
 	status  atomic.Pointer[[]courier.PeerStatus]
 }
 
@@ -68,6 +69,9 @@ func (n *Node) openLetters(ctx context.Context) error {
 	l.known.Store(&map[string]exchange.PeerState{})
 	l.status.Store(&[]courier.PeerStatus{})
 	var err error
+	if l.members, err = openCards(l, n.Dir); err != nil {
+		return err
+	}
 	l.host, err = p2p.New(p2p.Config{
 		Key: n.Keys.Host, Listen: n.Config.Letters, Allow: l.allow, Handle: l.handle, Log: n.options.Log,
 		MaxMessageBytes: courier.MaxMessageBytes,
@@ -84,10 +88,11 @@ func (n *Node) openLetters(ctx context.Context) error {
 	}
 	l.meetPeers(ctx)
 	n.running.Go(func() { l.run(ctx) })
+	n.running.Go(func() { l.members.run(ctx) })
 	return nil
 }
 
-func (l *letters) close() error { return l.host.Close() }
+func (l *letters) close() error { return errors.Join(l.host.Close(), l.members.close()) }
 
 // run asks the courier what to do whenever something may have changed, until ctx ends.
 func (l *letters) run(ctx context.Context) {
@@ -285,6 +290,10 @@ func (l *letters) handle(ctx context.Context, from string, request []byte) ([]by
 		reply, err = l.gotRegister(ctx, peer, m)
 	case courier.Report:
 		reply, err = l.gotReport(ctx, peer, m)
+	case courier.Want:
+		reply, err = l.members.gotWant(m)
+	case courier.Withdrawn:
+		reply, err = l.members.gotWithdrawn(peer, m)
 	default:
 		reply = courier.Refused{Code: courier.Malformed, Message: "not a request"}
 	}

@@ -89,7 +89,7 @@ func (b searchBench) run(ctx context.Context, progress io.Writer) (_ searchFigur
 	}
 	before := heapBytes()
 	began := time.Now()
-	f, err := finder.Open(dir)
+	f, err := finder.Open(dir, make([]byte, 32))
 	if err != nil {
 		return searchFigures{}, err
 	}
@@ -111,7 +111,7 @@ func (b searchBench) run(ctx context.Context, progress io.Writer) (_ searchFigur
 
 // fill draws the cards and puts them where a node keeps them.
 func (b searchBench) fill(ctx context.Context, dir string, progress io.Writer) (err error) {
-	f, err := finder.Open(dir)
+	f, err := finder.Open(dir, make([]byte, 32))
 	if err != nil {
 		return err
 	}

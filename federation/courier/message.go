@@ -148,7 +148,7 @@ type Office struct {
 	Epoch uint64 `cbor:"1,keyasint"`
 }
 
-// envelope is what is on the wire: exactly one message. Numbers are never used again; 12 and up are free.
+// envelope is what is on the wire: exactly one message. Numbers are never used again; 16 and up are free.
 type envelope struct {
 	Version uint8  `cbor:"1,keyasint"`
 	Kind    uint8  `cbor:"2,keyasint"`
@@ -168,6 +168,11 @@ const (
 	kindCertified = 9
 	kindReport    = 10
 	kindOffice    = 11
+
+	kindWant      = 12
+	kindCards     = 13
+	kindWithdrawn = 14
+	kindReceipt   = 15
 )
 
 // ErrMessage: not a message that may be sent or received.
@@ -228,6 +233,14 @@ func Decode(b []byte) (msg any, err error) {
 		msg, err = decode[Report](e.Body)
 	case kindOffice:
 		msg, err = decode[Office](e.Body)
+	case kindWant:
+		msg, err = decode[Want](e.Body)
+	case kindCards:
+		msg, err = decode[Cards](e.Body)
+	case kindWithdrawn:
+		msg, err = decode[Withdrawn](e.Body)
+	case kindReceipt:
+		msg, err = decode[Receipt](e.Body)
 	default:
 		err = fmt.Errorf("message %d: %w", e.Kind, letter.ErrKind)
 	}
@@ -296,7 +309,7 @@ func check(msg any) (uint8, error) {
 	case Office:
 		return kindOffice, nil
 	}
-	return 0, fmt.Errorf("%T is no message: %w", msg, ErrMessage)
+	return checkCards(msg)
 }
 
 func checkPair(from, to letter.CircleID) error {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/carecircle/carecircle/federation/courier"
+	"github.com/carecircle/carecircle/federation/directory"
 	"github.com/carecircle/carecircle/federation/letter"
 )
 
@@ -67,6 +68,14 @@ func messages(t testing.TB) map[string]any {
 			Certificates: []letter.Signed{{Bytes: []byte("c"), Sig: []byte("s")}},
 		},
 		"office": courier.Office{Epoch: 2},
+		"want": courier.Want{From: circle(1), To: circle(2), Have: directory.Vector{
+			{Circle: circle(3), Seq: 5},
+		}},
+		"cards": courier.Cards{Cards: []letter.Signed{{Bytes: []byte("c"), Sig: []byte("s")}}},
+		"withdrawn": courier.Withdrawn{
+			From: circle(1), To: circle(2), Card: letter.Signed{Bytes: []byte("c"), Sig: []byte("s")},
+		},
+		"receipt": courier.Receipt{Ack: letter.Signed{Bytes: []byte("a"), Sig: []byte("s")}},
 	}
 }
 
@@ -149,7 +158,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"cut short":        {good[:len(good)-1], letter.ErrMalformed},
 		"more after it":    {append(bytes.Clone(good), 0), letter.ErrMalformed},
 		"later version":    {envelope(t, 2, 4, ack), letter.ErrVersion},
-		"unknown kind":     {envelope(t, 1, 12, ack), letter.ErrKind},
+		"unknown kind":     {envelope(t, 1, 16, ack), letter.ErrKind},
 		"kind 0":           {envelope(t, 1, 0, ack), letter.ErrKind},
 		"body of another":  {envelope(t, 1, 5, ack), letter.ErrMalformed},
 		"null for a body":  {envelope(t, 1, 4, nil), letter.ErrMalformed},

@@ -27,13 +27,14 @@ const (
 	MaxTags = 16
 	// MaxTagBytes bounds one of them.
 	MaxTagBytes = 40
+	// MaxSectorBytes bounds Sector: a whole postcode is longer.
+	MaxSectorBytes = 6
 	// MaxRatePence bounds Rate: pence an hour.
 	MaxRatePence = 100_000
 	// MaxLifeMillis is how long after its making a card may say it counts; it is renewed long before.
 	MaxLifeMillis = 90 * 24 * 60 * 60 * 1000
 
 	cardVersion = 1
-	maxSector   = 6
 	maxLat      = 9_000_000
 	maxLng      = 18_000_000
 )
@@ -111,11 +112,18 @@ func (c Card) Check() error {
 		return fmt.Errorf("a card without circle, id, number or end: %w", ErrCard)
 	case c.Gone && !c.empty():
 		return fmt.Errorf("a card that was taken back says nothing: %w", ErrCard)
+	}
+	return c.CheckChosen()
+}
+
+// CheckChosen is Check for what the member chose alone.
+func (c Card) CheckChosen() error {
+	switch {
 	case !letter.Readable(c.Name, MaxNameBytes):
 		return fmt.Errorf("name: want at most %d readable bytes: %w", MaxNameBytes, ErrCard)
 	case !letter.Readable(strings.ReplaceAll(c.Words, "\n", " "), MaxWordsBytes):
 		return fmt.Errorf("words: want at most %d readable bytes: %w", MaxWordsBytes, ErrCard)
-	case len(c.Sector) > maxSector || (c.Sector == "") != (c.At == Point{}):
+	case len(c.Sector) > MaxSectorBytes || (c.Sector == "") != (c.At == Point{}):
 		return fmt.Errorf("place: want a postcode sector and where its middle is: %w", ErrCard)
 	case c.At.Lat < -maxLat || c.At.Lat > maxLat || c.At.Lng < -maxLng || c.At.Lng > maxLng:
 		return fmt.Errorf("place: that is not on earth: %w", ErrCard)

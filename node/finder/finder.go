@@ -2,6 +2,7 @@ package finder
 
 import (
 	"cmp"
+	"crypto/cipher"
 	"errors"
 	"fmt"
 	"os"
@@ -19,18 +20,13 @@ const MaxCards = 20_000
 // ErrTooMany: a circle has more cards than are taken of one.
 var ErrTooMany = errors.New("more cards of one circle than are kept")
 
-// Found is one answer.
-type Found struct {
-	Card   directory.Card `json:"card"`
-	Metres int            `json:"metres"` // from where was asked for; -1: no place on the card, or none asked
-}
-
 // Finder keeps and finds cards. It is safe for many goroutines.
 type Finder struct {
 	mu      sync.RWMutex
 	index   *index
 	file    *file
 	path    string
+	aead    cipher.AEAD
 	circles []circle
 	byID    map[letter.CircleID]uint32
 	most    int // cards of one circle
@@ -48,12 +44,17 @@ type turn struct {
 	number uint32
 }
 
-// Open opens the finder whose file is in dir. A file that is damaged begins anew: others have the cards.
-func Open(dir string) (*Finder, error) { return open(dir, MaxCards) }
+// Open opens the finder whose file is in dir, sealed under a key of 32 bytes. A file that is damaged begins
+// anew: others have the cards.
+func Open(dir string, key []byte) (*Finder, error) { return open(dir, key, MaxCards) }
 
-func open(dir string, most int) (*Finder, error) {
-	f := &Finder{path: filepath.Join(dir, "cards"), most: most}
-	err := f.load()
+func open(dir string, key []byte, most int) (*Finder, error) {
+	aead, err := sealing(key)
+	if err != nil {
+		return nil, fmt.Errorf("open the directory: %w", err)
+	}
+	f := &Finder{path: filepath.Join(dir, "cards"), aead: aead, most: most}
+	err = f.load()
 	if errors.Is(err, errDamaged) {
 		if err = os.Remove(f.path); err == nil {
 			err = f.load()
@@ -72,7 +73,7 @@ func open(dir string, most int) (*Finder, error) {
 
 func (f *Finder) load() (err error) {
 	f.index, f.circles, f.byID = newIndex(), nil, map[letter.CircleID]uint32{}
-	f.file, err = openFile(f.path, func(s letter.Signed, offset int64, length uint32) error {
+	f.file, err = openFile(f.path, f.aead, func(s letter.Signed, offset int64, length uint32) error {
 		c, err := directory.Decode(s.Bytes)
 		if err != nil {
 			return fmt.Errorf("%w: %w", errDamaged, err)
@@ -192,20 +193,25 @@ func (f *Finder) Vector() directory.Vector {
 	return v.Sorted()
 }
 
-// After returns cards that somebody with this vector does not have, of each circle in the order of its run,
-// up to so many bytes.
-func (f *Finder) After(v directory.Vector, most int) ([]letter.Signed, error) {
+// After returns cards that somebody with this vector does not have, of the circles in it, of each in the
+// order of its run: up to so many cards and bytes.
+func (f *Finder) After(v directory.Vector, most, bytes int) ([]letter.Signed, error) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	var cards []letter.Signed
-	for _, c := range f.circles {
-		from, _ := slices.BinarySearchFunc(c.run, v.Of(c.id)+1, compareTurn)
+	for _, h := range v {
+		n, known := f.byID[h.Circle]
+		if !known {
+			continue
+		}
+		c := f.circles[n]
+		from, _ := slices.BinarySearchFunc(c.run, h.Seq+1, compareTurn)
 		for _, t := range c.run[from:] {
 			if !f.counts(t) {
 				continue
 			}
 			d := f.index.docs[t.number]
-			if most -= int(d.length); most < 0 && len(cards) > 0 {
+			if bytes -= int(d.length); len(cards) == most || bytes < 0 && len(cards) > 0 {
 				return cards, nil
 			}
 			s, err := f.file.get(d.offset, d.length)
@@ -218,12 +224,17 @@ func (f *Finder) After(v directory.Vector, most int) ([]letter.Signed, error) {
 	return cards, nil
 }
 
+// Of returns all cards of one circle.
+func (f *Finder) Of(id letter.CircleID) ([]letter.Signed, error) {
+	return f.After(directory.Vector{{Circle: id}}, f.most+1, 1<<40)
+}
+
 // Search returns the cards that meet the query, in order, and how many there are in all.
-func (f *Finder) Search(q Query) ([]Found, int, error) {
+func (f *Finder) Search(q directory.Query) ([]directory.Found, int, error) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	hits, total := f.index.search(q)
-	found := make([]Found, 0, len(hits))
+	found := make([]directory.Found, 0, len(hits))
 	for _, h := range hits {
 		d := f.index.docs[h.number]
 		s, err := f.file.get(d.offset, d.length)
@@ -234,7 +245,7 @@ func (f *Finder) Search(q Query) ([]Found, int, error) {
 		if err != nil {
 			return nil, 0, err
 		}
-		found = append(found, Found{Card: c, Metres: int(h.metres)})
+		found = append(found, directory.Found{Card: c, Metres: int(h.metres)})
 	}
 	return found, total, nil
 }
@@ -273,7 +284,7 @@ func (f *Finder) compact() (err error) {
 	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	to, err := openFile(temp, nil)
+	to, err := openFile(temp, f.aead, nil)
 	if err != nil {
 		return err
 	}

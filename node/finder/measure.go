@@ -86,9 +86,9 @@ func word(dice *rand.Rand, of int) string {
 }
 
 // DrawQuery makes a query with three criteria, or now and then two or four.
-func DrawQuery(n int, now int64) Query {
+func DrawQuery(n int, now int64) directory.Query {
 	dice := rand.New(rand.NewPCG(uint64(n), 2))
-	q := Query{Now: now}
+	q := directory.Query{Now: now}
 	criteria := []func(){
 		func() { q.Kinds = some(dice, drawnKinds, 1) },
 		func() { q.Skills = some(dice, drawnSkills, 1) },
@@ -116,8 +116,8 @@ func DrawQuery(n int, now int64) Query {
 }
 
 // Scan answers a query the plain way: it looks at every card. It returns their places in the list.
-func Scan(cards []directory.Card, q Query) (places []int, total int) {
-	q = q.filled()
+func Scan(cards []directory.Card, q directory.Query) (places []int, total int) {
+	q = q.Filled()
 	var hits []hit
 	for i, c := range cards {
 		if h, ok := meets(c, q); ok {
@@ -134,7 +134,7 @@ func Scan(cards []directory.Card, q Query) (places []int, total int) {
 	return places, len(hits)
 }
 
-func meets(c directory.Card, q Query) (hit, bool) {
+func meets(c directory.Card, q directory.Query) (hit, bool) {
 	h := hit{metres: -1}
 	if c.Gone || c.Until <= q.Now || q.MaxRate > 0 && c.Rate > q.MaxRate || q.OnlyOpen && !c.Open {
 		return h, false
@@ -163,12 +163,12 @@ func meets(c directory.Card, q Query) (hit, bool) {
 	if q.Text != "" {
 		has := cardWords(c)
 		for i, word := range fold(q.Text) {
-			if i < MaxQueryWords && !hasWord(has, word) {
+			if i < directory.MaxQueryWords && !hasWord(has, word) {
 				return h, false
 			}
 		}
 	}
 	k := keyOf(c.Circle, c.ID)
-	h.draw = drawOf(k.draw(), q.today())
+	h.draw = drawOf(k.draw(), today(q))
 	return h, true
 }

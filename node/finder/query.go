@@ -13,31 +13,11 @@ import (
 	"github.com/carecircle/carecircle/federation/directory"
 )
 
-// Limits of a search.
 const (
-	MaxHits        = 100
-	MaxQueryWords  = 10
-	MaxWithin      = 200_000 // metres
 	earthMetres    = 6_371_010
 	coveringCells  = 12
 	degreesToPoint = 100_000
 )
-
-// Query is what is looked for; all of it must be met. What is empty does not matter.
-type Query struct {
-	Text      string // words, or how they begin
-	Kinds     directory.Tags
-	Skills    directory.Tags
-	Languages directory.Tags
-	Near      *directory.Point
-	Within    int // metres from Near, in a straight line
-	From, To  int // half hours of the week, To not included: time in all of them
-	MaxRate   int32
-	OnlyOpen  bool
-	Now       int64 // Unix milliseconds
-	Skip      int   // of the answers
-	Most      int   // answers, at most MaxHits; 0: 20
-}
 
 // hit is a card found.
 type hit struct {
@@ -53,17 +33,7 @@ func compareHits(a, b hit) int {
 		cmp.Compare(a.number, b.number))
 }
 
-func (q Query) filled() Query {
-	if q.Most <= 0 {
-		q.Most = 20
-	}
-	q.Most, q.Skip = min(q.Most, MaxHits), max(q.Skip, 0)
-	q.From, q.To = max(q.From, 0), min(q.To, directory.Slots)
-	q.Within = min(q.Within, MaxWithin)
-	return q
-}
-
-func (q Query) today() uint32 { return uint32(q.Now / (24 * hourMillis)) }
+func today(q directory.Query) uint32 { return uint32(q.Now / (24 * hourMillis)) }
 
 // drawOf makes today's order of a card's fixed chance.
 func drawOf(draw, day uint32) uint32 {
@@ -72,8 +42,8 @@ func drawOf(draw, day uint32) uint32 {
 }
 
 // search returns the answers in order, and how many there are in all.
-func (x *index) search(q Query) ([]hit, int) {
-	q = q.filled()
+func (x *index) search(q directory.Query) ([]hit, int) {
+	q = q.Filled()
 	sets := []*roaring.Bitmap{x.all}
 	for prefix, list := range map[string]directory.Tags{"k": q.Kinds, "s": q.Skills, "l": q.Languages} {
 		for _, tag := range list {
@@ -85,7 +55,7 @@ func (x *index) search(q Query) ([]hit, int) {
 		}
 	}
 	for i, word := range fold(q.Text) {
-		if i < MaxQueryWords {
+		if i < directory.MaxQueryWords {
 			sets = append(sets, x.words.find(word))
 		}
 	}
@@ -123,8 +93,8 @@ func and(sets []*roaring.Bitmap) *roaring.Bitmap {
 }
 
 // best goes through the cards and keeps the first ones in order.
-func (x *index) best(q Query, cards *roaring.Bitmap, metres []int32) ([]hit, int) {
-	hours, day := uint32(q.Now/hourMillis), q.today()
+func (x *index) best(q directory.Query, cards *roaring.Bitmap, metres []int32) ([]hit, int) {
+	hours, day := uint32(q.Now/hourMillis), today(q)
 	kept, total := hits{}, 0
 	numbers := cards.ManyIterator()
 	buf := make([]uint32, 1024)

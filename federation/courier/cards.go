@@ -1,0 +1,68 @@
+package courier
+
+import (
+	"fmt"
+
+	"github.com/carecircle/carecircle/federation/directory"
+	"github.com/carecircle/carecircle/federation/letter"
+)
+
+// Limits of messages about members' cards.
+const (
+	// MaxHeads is the most circles in one Want.
+	MaxHeads = 1000
+	// MaxCards is the most cards in one Cards.
+	MaxCards = 500
+	// MaxCardsBytes is how many bytes of cards go into one Cards.
+	MaxCardsBytes = 400 << 10
+)
+
+// Want asks for members' cards that the asker does not have, of the circles that it names and no others. CBOR
+// keys 4 and up are free.
+type Want struct {
+	From letter.CircleID  `cbor:"1,keyasint"`
+	To   letter.CircleID  `cbor:"2,keyasint"`
+	Have directory.Vector `cbor:"3,keyasint"`
+}
+
+// Cards answers a Want: of each circle in the order of its run, as many as fit. CBOR keys 2 and up are free.
+type Cards struct {
+	Cards []letter.Signed `cbor:"1,keyasint"`
+}
+
+// Withdrawn tells that a member's card was taken back. CBOR keys 4 and up are free.
+type Withdrawn struct {
+	From letter.CircleID `cbor:"1,keyasint"`
+	To   letter.CircleID `cbor:"2,keyasint"`
+	Card letter.Signed   `cbor:"3,keyasint"` // a directory.Card that is Gone
+}
+
+// Receipt answers a Withdrawn: a signed directory.Ack. CBOR keys 2 and up are free.
+type Receipt struct {
+	Ack letter.Signed `cbor:"1,keyasint"`
+}
+
+func checkCards(msg any) (uint8, error) {
+	switch m := msg.(type) {
+	case Want:
+		if len(m.Have) > MaxHeads {
+			return 0, fmt.Errorf("WANT of %d circles, at most %d: %w", len(m.Have), MaxHeads, ErrMessage)
+		}
+		for i, h := range m.Have {
+			if !h.Circle.Valid() || i > 0 && m.Have[i-1].Circle >= h.Circle {
+				return 0, fmt.Errorf("WANT with circles out of order: %w", ErrMessage)
+			}
+		}
+		return kindWant, checkPair(m.From, m.To)
+	case Cards:
+		if len(m.Cards) > MaxCards {
+			return 0, fmt.Errorf("CARDS with %d of them, at most %d: %w", len(m.Cards), MaxCards, ErrMessage)
+		}
+		return kindCards, nil
+	case Withdrawn:
+		return kindWithdrawn, checkPair(m.From, m.To)
+	case Receipt:
+		return kindReceipt, nil
+	}
+	return 0, fmt.Errorf("%T is no message: %w", msg, ErrMessage)
+}
