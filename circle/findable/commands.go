@@ -17,6 +17,12 @@ const (
 	minutesOfSlot    = 30
 )
 
+// Kinds are the kinds of support that pages offer to choose from; others may be named too.
+var Kinds = []string{
+	"companionship", "personal care", "home help", "shopping", "cooking", "driving", "gardening",
+	"dog walking", "peer support", "tech help",
+}
+
 // Choose says what other circles may see of you, from now on. What is left empty nobody sees.
 type Choose struct {
 	Card   Choice          `cbor:"1,keyasint,omitzero" json:"card"`

@@ -182,7 +182,7 @@ func TestDemoInBrowser(t *testing.T) {
 		for _, page := range []string{
 			"/coins", "/coins/give", "/coins/pay", "/coins/abroad", "/coins/journey", "/circle",
 			"/circle/coordinate",
-			"/circle/allies", "/me",
+			"/circle/allies", "/find", "/find?kind=companionship&from=HX7+8&within=10", "/me", "/me/shown",
 		} {
 			for _, width := range []int64{390, 1280} {
 				b.do(chromedp.EmulateViewport(width, 844))

@@ -20,7 +20,7 @@ const (
 
 // demoSteps is about how many requests the story takes, for the progress bar.
 func demoSteps() int64 {
-	n := 43
+	n := 53
 	for _, c := range []demoCircle{hebdenBridge(), blackshawHead(), hubCircle()} {
 		n += 2 * len(c.people)
 	}
@@ -54,6 +54,9 @@ func (d *demo) play(ctx context.Context) (demoResult, error) {
 		return demoResult{}, err
 	}
 	if err := d.blackshawStory(ctx); err != nil {
+		return demoResult{}, err
+	}
+	if err := d.beFound(ctx); err != nil {
 		return demoResult{}, err
 	}
 	cases, err := d.crossings(ctx)

@@ -21,6 +21,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/carecircle/carecircle/circle/coin"
+	"github.com/carecircle/carecircle/circle/findable"
 	"github.com/carecircle/carecircle/circle/machine"
 )
 
@@ -240,8 +241,8 @@ func (b *tab) check(t *testing.T, page string, width int64) {
 
 var memberPages = []string{
 	"/coins", "/coins/statement?before=9", "/coins/give", "/coins/pay", "/coins/abroad", "/coins/journey",
-	"/circle",
-	"/me", "/me/kept", "/me/erase", "/me?offer=passkey", "/welcome",
+	"/circle", "/find", "/find?q=tea&from=HX7+8&within=10&open=yes",
+	"/me", "/me/shown", "/me/kept", "/me/erase", "/me?offer=passkey", "/welcome",
 }
 
 // TestEveryPage looks every page over at the width of a phone and of a desk, and for a page that is too wide
@@ -249,6 +250,16 @@ var memberPages = []string{
 func TestEveryPage(t *testing.T) {
 	s := story(t)
 	stranger, alice, farida, dev := s.tab(t), s.tab(t), s.tab(t), s.tab(t)
+	s.must("operator", "findable.sectors", findable.Sectors{Sectors: []findable.Sector{
+		{Sector: "HX7 8", Lat: 5374000, Lng: -201000}, {Sector: "HX7 7", Lat: 5376000, Lng: -206000},
+	}})
+	for who, sector := range map[string]string{"Alice": "HX7 8", "Wendy": "HX7 7", "Ben": "HX7 8"} {
+		s.must(who, "findable.choose", findable.Choose{Card: findable.Choice{
+			Name: who, Words: "Tea, and a very long walk up to the moor and back again by the reservoir",
+			Kinds: findable.Kinds, Languages: []string{"English"}, Sector: sector, Open: true,
+			Times: []findable.Time{{Day: 1, From: 480, To: 1260}},
+		}})
+	}
 	v := s.signedIn("Alice")
 	given := v.post("/coins/pay", with(v.form("/coins/pay", "kind"), "to", s.people["Ben"], "kind", "a lift",
 		"coins", "1", "note", "You drove through the snow.")).location

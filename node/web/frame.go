@@ -59,12 +59,19 @@ var doneNotices = map[string]notice{
 	"code":        {Tone: "good", Title: "You have a new code.", Text: "An older one no longer works."},
 	"chosen":      {Tone: "good", Title: "Your choices are saved."},
 	"passkey-off": {Tone: "good", Title: "The passkey is removed."},
-	"closed":      {Tone: "good", Title: "Signed out there."},
-	"work":        {Tone: "good", Title: "The work is recorded.", Text: "They have their coins."},
-	"welcomed":    {Tone: "good", Title: "The welcome gift is given."},
-	"place":       {Tone: "good", Title: "The place is added.", Text: "It can be given coins now."},
-	"stopped":     {Tone: "good", Title: "The account is stopped."},
-	"opened":      {Tone: "good", Title: "The account is open again."},
+	"shown": {
+		Tone: "good", Title: "Your card is shown.", Text: "Other circles see it within a minute or so.",
+	},
+	"taken-back": {
+		Tone: "good", Title: "Your card is taken back.",
+		Text: "Every circle is told, and you see here who has answered that it is gone.",
+	},
+	"closed":   {Tone: "good", Title: "Signed out there."},
+	"work":     {Tone: "good", Title: "The work is recorded.", Text: "They have their coins."},
+	"welcomed": {Tone: "good", Title: "The welcome gift is given."},
+	"place":    {Tone: "good", Title: "The place is added.", Text: "It can be given coins now."},
+	"stopped":  {Tone: "good", Title: "The account is stopped."},
+	"opened":   {Tone: "good", Title: "The account is open again."},
 	"met": {
 		Tone: "good", Title: "You know this circle now.",
 		Text: "Next, agree on how far to trust each other.",
@@ -137,6 +144,7 @@ func (v *visit) nav() []navItem {
 		{Href: "/coins", Text: "My coins", Icon: "coin"},
 		{Href: "/coins/journey", Text: "Journeys", Icon: "walk"},
 		{Href: "/circle", Text: "Our circle", Icon: "circle"},
+		{Href: "/find", Text: "Find someone", Icon: "search"},
 	}
 	if v.wears(member.HatCoordinator) {
 		items = append(items, navItem{Href: "/circle/coordinate", Text: "Coordinate", Icon: "people"})

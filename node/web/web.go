@@ -68,6 +68,7 @@ type Config struct {
 	Card      func() string // this circle's card as text
 	OpenCard  func(text string) (sealed []byte, err error)
 	Links     func() []Link
+	Find      Finder
 	Version   string
 	Now       func() time.Time
 	Log       *slog.Logger
@@ -87,7 +88,8 @@ var templateFiles embed.FS
 // New parses every template and checks that nothing needed is missing.
 func New(cfg Config) (*Pages, error) {
 	if cfg.Circle == nil || cfg.Gate == nil || cfg.Caller == nil || cfg.StatusOf == nil || cfg.NewID == nil ||
-		cfg.NewSecret == nil || cfg.Card == nil || cfg.OpenCard == nil || cfg.Log == nil {
+		cfg.NewSecret == nil || cfg.Card == nil || cfg.OpenCard == nil || cfg.Find == nil ||
+		cfg.Log == nil {
 		return nil, errors.New("make the pages: the configuration is not complete")
 	}
 	origin, err := url.Parse(cfg.Origin)
@@ -168,7 +170,11 @@ func (p *Pages) Routes(mux *http.ServeMux) {
 		"GET /circle/allies":          p.allies,
 		"POST /circle/allies/meet":    p.meet,
 		"POST /circle/allies/consent": p.consent,
+		"GET /find":                   p.find,
 		"GET /me":                     p.me,
+		"GET /me/shown":               p.shown,
+		"POST /me/shown":              p.show,
+		"POST /me/shown/back":         p.takeBack,
 		"GET /me/kept":                p.kept,
 		"GET /me/erase":               p.eraseForm,
 		"POST /me/erase":              p.erase,

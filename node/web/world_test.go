@@ -325,7 +325,7 @@ func serve(w *town) *site {
 		NewSecret: auth.NewSecret, Origin: s.server.URL,
 		Card:     func() string { return charter.Text(w.card()) },
 		OpenCard: charter.ParseText, Links: func() []web.Link { return s.links }, Version: "test", Now: w.Now,
-		Log: log,
+		Log: log, Find: w.find,
 	})
 	if err != nil {
 		w.t.Fatal(err)
