@@ -153,6 +153,7 @@ bench: build ## measure: Go benchmarks, then the running program
 	$(call stage,the plain way,\
 		bin/carecircle bench ledger --replicas 3 --clients 64 --seconds 3 --baseline -o csv)
 	$(call stage,clearing,bin/carecircle bench clearing -o csv)
+	$(call stage,between circles,bin/carecircle bench exchange -o json)
 	$(call stage,search,bin/carecircle bench search -o json)
 
 .PHONY: soak

@@ -71,7 +71,7 @@ func (n *Node) openHTTP() error {
 		Circle: n, Gate: gate, Caller: auth.CallerFrom, NewID: api.NewID, NewSecret: auth.NewSecret,
 		StatusOf: auth.StatusOf,
 		Origin:   n.Config.origin(), Card: n.CardText, OpenCard: charter.ParseText, Links: n.webLinks,
-		Find: n.Find,
+		Find:    n.Find,
 		Version: n.options.Version, Log: n.options.Log,
 	})
 	if err != nil {

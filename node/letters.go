@@ -42,6 +42,8 @@ type letters struct {
 	began   sync.Map                                      // by circle: the life of its last session with us
 	known   atomic.Pointer[map[string]exchange.PeerState] // by libp2p peer id
 	cards   map[letter.CircleID]charter.Card              // opened; for run alone
+	addrs   atomic.Pointer[map[letter.CircleID][]string]  // of the circles' machines
+	checked *verified
 	members *cards
 	done    chan func() // what is to be done in run
 	status  atomic.Pointer[[]courier.PeerStatus]
@@ -63,8 +65,9 @@ func newNonce() (courier.Nonce, error) {
 func (n *Node) openLetters(ctx context.Context) error {
 	l := &letters{
 		circle: n, asNode: n.resultAsNode, leads: n.leads, sealer: n.sealer, keys: n.Keys, log: n.options.Log,
-		done: make(chan func()), life: newLife(),
+		done: make(chan func()), life: newLife(), checked: n.verified,
 	}
+	l.addrs.Store(&map[letter.CircleID][]string{})
 	l.cards = map[letter.CircleID]charter.Card{}
 	l.known.Store(&map[string]exchange.PeerState{})
 	l.status.Store(&[]courier.PeerStatus{})
@@ -150,7 +153,7 @@ func (l *letters) meetPeers(ctx context.Context) {
 		return // the replica has stopped; so will we
 	}
 	now := time.Now().UnixMilli()
-	known := map[string]exchange.PeerState{}
+	known, addrs := map[string]exchange.PeerState{}, map[letter.CircleID][]string{}
 	for _, p := range peers {
 		card, opened := l.cards[p.Circle]
 		if !opened || card.Seq != p.CardSeq { // opening checks a signature: once a card
@@ -160,6 +163,7 @@ func (l *letters) meetPeers(ctx context.Context) {
 			}
 			l.cards[p.Circle] = card
 		}
+		addrs[p.Circle] = card.Addrs
 		for _, h := range card.Hosts {
 			if now < h.Until {
 				known[h.Peer] = p
@@ -175,6 +179,7 @@ func (l *letters) meetPeers(ctx context.Context) {
 		}
 	}
 	l.known.Store(&known)
+	l.addrs.Store(&addrs)
 }
 
 func (l *letters) allow(peer string) bool {
@@ -221,28 +226,11 @@ func (l *letters) send(ctx context.Context, r courier.Request) (any, error) {
 
 // ask sends a message to another circle and returns its answer.
 func (l *letters) ask(ctx context.Context, to letter.CircleID, msg any) (any, error) {
-	var addrs []string
-	err := l.circle.Read(func(rd machine.Reader) error {
-		for _, p := range exchange.Peers(rd) {
-			if p.Circle != to {
-				continue
-			}
-			card, err := charter.OpenCard(p.Card)
-			if err != nil {
-				return err
-			}
-			addrs = card.Addrs
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
 	raw, err := courier.Encode(msg)
 	if err != nil {
 		return nil, err
 	}
-	reply, err := l.host.Ask(ctx, addrs, raw)
+	reply, err := l.host.Ask(ctx, (*l.addrs.Load())[to], raw)
 	if err != nil {
 		return nil, err
 	}
@@ -257,7 +245,9 @@ func (l *letters) batch(rd machine.Reader, r courier.Request) courier.Batch {
 		if size += len(raw) + recordFrame; size > maxBatchBytes && len(b.Records) > 0 {
 			break
 		}
-		b.Records = append(b.Records, letter.Sign(l.keys.Circle, raw))
+		s := letter.Sign(l.keys.Circle, raw)
+		l.checked.made(letter.ForRecord, l.keys.CirclePublic(), s)
+		b.Records = append(b.Records, s)
 	}
 	b.Records = b.Records[:courier.Fit(b.Records)]
 	for _, s := range b.Records {

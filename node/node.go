@@ -18,6 +18,7 @@ import (
 
 	"github.com/carecircle/carecircle/circle"
 	"github.com/carecircle/carecircle/circle/coin"
+	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/circle/replicas"
@@ -66,6 +67,7 @@ type Node struct {
 	baseline io.Closer
 	company  *company // nil: this is the circle's only replica
 	letters  *letters
+	verified *verified
 	http     *http.Server
 	listen   net.Listener
 	card     atomic.Pointer[[]byte]
@@ -130,7 +132,8 @@ func (n *Node) readOwn() error {
 // openCircle opens everything up to a replica that is ready.
 func (n *Node) openCircle(ctx context.Context) error {
 	var err error
-	if n.machine, err = circle.New(); err != nil {
+	n.verified = newVerified()
+	if n.machine, err = circle.With(exchange.Options{Verify: n.verified.check}); err != nil {
 		return err
 	}
 	n.openMetrics()

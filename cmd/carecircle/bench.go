@@ -23,7 +23,7 @@ func benchCommand() *cobra.Command {
 		Use: "bench", Short: "Measure this program on this machine", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(benchLedgerCommand(), benchClearingCommand(), benchSearchCommand())
+	c.AddCommand(benchLedgerCommand(), benchClearingCommand(), benchSearchCommand(), benchExchangeCommand())
 	return c
 }
 
