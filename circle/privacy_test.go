@@ -106,6 +106,9 @@ func (p *private) endUp() {
 		Account: una, Frozen: true, Why: machine.Text("", "CANARY-FROZEN"),
 	})
 	hb.must("Una", "findable.choose", findable.Choose{Card: findable.Choice{Name: "CANARY-CARD"}})
+	hb.must("Una", "findable.ask", findable.Ask{
+		Circle: bhID(hb), Card: oneID, Words: machine.Text("", "CANARY-ASKS"),
+	})
 }
 
 // everyReader is everyone who may ask, from a stranger to Una herself.
@@ -140,6 +143,7 @@ func (p *private) laws() []canary {
 		{"evidence", "CANARY-EVIDENCE", own},
 		{"code", "UNAUNA22", own},
 		{"card abroad", "CANARY-CARD", own},
+		{"question abroad", "CANARY-ASKS", own},
 		{"why frozen", "CANARY-FROZEN", own},
 		{"why reversed", "CANARY-REVERSED", all},
 		{"pay note", "CANARY-PAYNOTE", all},

@@ -18,6 +18,87 @@ func beFound(s *stage) {
 	s.hb.must("Alice", "findable.choose", findable.Choose{Card: aliceShows()})
 	s.hb.must("Farida", "findable.choose", findable.Choose{Card: findable.Choice{Name: "Farida"}})
 	s.hb.must("Farida", "findable.withdraw", findable.Withdraw{})
+	s.hb.must("Alice", "findable.ask", findable.Ask{
+		Circle: string(s.bh.id), Card: oneID, Words: text("Hello"),
+	})
+	by := machine.Caller{Actor: machine.PeerActor(string(s.bh.id))}
+	asks := findable.Contact{ID: otherID, Card: shownNow(s.hb)[0].ID, Words: text("Hello, Alice")}
+	if out := s.hb.send(s.hb.command(by, "findable.contact", asks)); out.Refusal != nil {
+		s.hb.t.Fatal(out.Refusal)
+	}
+}
+
+// Ids of cards and questions of another circle.
+const (
+	oneID   = "0123456789abcdef0123456789abcdef"
+	otherID = "fedcba9876543210fedcba9876543210"
+)
+
+// askedBy finds what Alice asked.
+func (s *stage) asked(t *testing.T) findable.Question {
+	t.Helper()
+	out, err := s.hb.m.View(machine.Read{
+		Reader: s.hb.kv, Caller: machine.Caller{Actor: s.hb.people["Alice"]}, Now: s.hb.now,
+	}, "findable.contacts", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.(findable.Contacts).Asked[0]
+}
+
+// contactCases are the kinds by which people who were found are asked to be in touch.
+func contactCases(t *testing.T, s *stage) map[string]kindCase {
+	bh, peer := string(s.bh.id), machine.PeerActor(string(s.bh.id))
+	alice, mine := shownNow(s.hb)[0], s.asked(t).ID
+	long := text(strings.Repeat("a", 501))
+	ask := func(circle, card string, words machine.Private) findable.Ask {
+		return findable.Ask{Circle: circle, Card: card, Words: words}
+	}
+	answer := func(id string) findable.Answer {
+		return findable.Answer{Circle: bh, ID: id, Yes: true, Words: text("01422 000000")}
+	}
+	contact := func(card string) findable.Contact {
+		return findable.Contact{ID: oneID, Card: card, Words: text("Hello")}
+	}
+	reply := func(id string) findable.Reply { return findable.Reply{ID: id, Words: text("Sorry")} }
+	refused := findable.Delivered{Circle: bh, ID: mine, Refused: strings.Repeat("a", 101)}
+	given := func(id string) findable.Delivered { return findable.Delivered{Circle: bh, ID: id} }
+	return map[string]kindCase{
+		"findable.ask": {good: asked{by: "Alice", body: ask(bh, otherID, text("Hi"))}, refused: []asked{
+			{"Alice", "", ask(bh, oneID, text("Hi")), "asked_already"},
+			{"Alice", "", ask(bh, otherID, text(" ")), "words_missing"},
+			{"Alice", "", ask(bh, otherID, long), "bad_text"},
+			{"Alice", "", ask(bh, otherID, text("a\x00b")), "bad_text"},
+			{"Alice", "", ask(bh, "x", text("Hi")), "malformed"},
+			{"Alice", "", ask("x", oneID, text("Hi")), "malformed"},
+			{"Alice", "", ask(string(newTown(t, "Nowhere").id), oneID, text("Hi")), "unknown_circle"},
+			{"Alice", "", ask(string(s.hb.id), oneID, text("Hi")), "not_shown"},
+			{"operator", "", ask(bh, otherID, text("Hi")), "not_a_member"},
+		}},
+		"findable.answer": {good: asked{by: "Alice", body: answer(otherID)}, refused: []asked{
+			{"Alice", "", answer(oneID), "not_asked"},
+			{"Alice", "", answer("x"), "malformed"},
+			{"Ben", "", answer(otherID), "not_asked"},
+			{"Alice", "", findable.Answer{Circle: bh, ID: otherID, Words: long}, "bad_text"},
+		}},
+		"findable.contact": {good: asked{by: peer, body: contact(alice.ID)}, refused: []asked{
+			{peer, "", contact(otherID), "not_shown"},
+			{peer, "", contact("x"), "malformed"},
+			{peer, "", findable.Contact{ID: oneID, Card: alice.ID}, "words_missing"},
+			{"Alice", "", contact(alice.ID), "not_allowed"},
+		}},
+		"findable.reply": {good: asked{by: peer, body: reply(mine)}, refused: []asked{
+			{peer, "", reply(oneID), "not_asked"},
+			{peer, "", reply("x"), "malformed"},
+			{"Alice", "", reply(mine), "not_allowed"},
+		}},
+		"findable.delivered": {good: asked{by: "node", body: given(mine)}, refused: []asked{
+			{"node", "", given(oneID), "not_asked"},
+			{"node", "", given("x"), "malformed"},
+			{"node", "", refused, "malformed"},
+			{"operator", "", given(mine), "not_allowed"},
+		}},
+	}
 }
 
 func aliceShows() findable.Choice {

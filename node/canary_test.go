@@ -131,6 +131,12 @@ func (c *canary) fill() {
 	c.must(c.zoe, "findable.choose", findable.Choose{Card: findable.Choice{
 		Name: phrase, Words: phrase + " words", Kinds: []string{phrase}, Skills: []string{phrase},
 	}})
+	_, asked := c.try(c.zoe, "findable.ask", findable.Ask{
+		Circle: string(c.n.Keys.CircleID()), Card: strings.Repeat("ab", 16), Words: say("question"),
+	})
+	if asked.Refusal == nil || asked.Refusal.Code != "not_shown" {
+		c.t.Errorf("asked somebody who shows nothing: %+v", asked)
+	}
 	c.must(c.zoe, "coin.pay", coin.Pay{To: c.friend, Minutes: 30, Activity: "company", Note: say("note")})
 	c.gift, _ = c.try(c.zoe, "coin.give", coin.Give{
 		To: coin.Pool, Minutes: 30, Note: say("poem"), Picture: &coin.Picture{Data: photo, Alt: say("alt")},

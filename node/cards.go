@@ -99,10 +99,16 @@ func (c *cards) work(ctx context.Context) error {
 		return err
 	}
 	var open []findable.Unanswered
+	var out []findable.Outgoing
 	err := c.letters.circle.Read(func(r machine.Reader) error {
 		open = findable.Recalls(r)
+		out = findable.Outgoings(r, c.letters.sealer.machine.Opened(machine.Read{Reader: r}).Bytes)
 		return nil
 	})
+	for _, o := range out {
+		what := fmt.Sprint("contact ", o.Circle, o.ID, o.Answer)
+		c.beside(ctx, what, askAgain, func() error { return c.contact(ctx, o) })
+	}
 	for _, u := range open {
 		c.beside(ctx, "gone "+string(u.Circle)+u.Card.ID, askAgain, func() error { return c.recall(ctx, u) })
 	}
@@ -316,6 +322,44 @@ func (c *cards) recall(ctx context.Context, u findable.Unanswered) error {
 	}
 	_, err = c.letters.asNode(ctx, "findable.acknowledge", findable.Acknowledge{Ack: got.Ack})
 	return err
+}
+
+// contact takes a question or an answer to the other circle.
+func (c *cards) contact(ctx context.Context, o findable.Outgoing) error {
+	us := c.letters.keys.CircleID()
+	var ask any = courier.Contact{From: us, To: o.Circle, ID: o.ID, Card: o.Card, Words: o.Words}
+	if o.Answer {
+		ask = courier.Reply{From: us, To: o.Circle, ID: o.ID, Yes: o.Yes, Words: o.Words}
+	}
+	msg, err := c.letters.ask(ctx, o.Circle, ask)
+	if err != nil {
+		return err
+	}
+	body := findable.Delivered{Circle: string(o.Circle), ID: o.ID, Answer: o.Answer}
+	switch m := msg.(type) {
+	case courier.Told:
+	case courier.Refused:
+		if m.Code != "not_shown" && m.Code != "not_asked" { // for now only
+			return refusedBy(msg)
+		}
+		body.Refused = m.Code
+	default:
+		return refusedBy(msg)
+	}
+	_, err = c.letters.asNode(ctx, "findable.delivered", body)
+	return err
+}
+
+func (c *cards) gotContact(ctx context.Context, peer exchange.PeerState, m courier.Contact) (any, error) {
+	body := findable.Contact{ID: m.ID, Card: m.Card, Words: machine.Text("", m.Words)}
+	_, err := c.letters.do(ctx, peer.Circle, "findable.contact", body)
+	return courier.Told{}, err
+}
+
+func (c *cards) gotReply(ctx context.Context, peer exchange.PeerState, m courier.Reply) (any, error) {
+	body := findable.Reply{ID: m.ID, Yes: m.Yes, Words: machine.Text("", m.Words)}
+	_, err := c.letters.do(ctx, peer.Circle, "findable.reply", body)
+	return courier.Told{}, err
 }
 
 func (c *cards) gotWant(m courier.Want) (any, error) {

@@ -75,6 +75,42 @@ func (c *canary) answered(person string) (yes, no int) {
 	return yes, no
 }
 
+func (c *canary) contacts(person string) findable.Contacts {
+	c.t.Helper()
+	out, err := c.n.View(c.t.Context(), machine.Caller{Actor: person}, "findable.contacts", nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return out.(findable.Contacts)
+}
+
+// getsInTouch has somebody ask Zoe of another circle, who answers; what they say is in no file of either.
+func (c *canary) getsInTouch(person string, at *canary) {
+	c.t.Helper()
+	found, _, err := c.n.Find(c.t.Context(), machine.Caller{Actor: person}, directory.Query{Text: "zoe"})
+	if err != nil || len(found) != 1 {
+		c.t.Fatal(found, err)
+	}
+	card := found[0].Card
+	ask := findable.Ask{
+		Circle: string(card.Circle), Card: card.ID, Words: machine.Text("", phrase+" may I come by?"),
+	}
+	c.must(person, "findable.ask", ask)
+	until(c.t, "Zoe is asked", func() bool { return len(at.contacts(at.zoe).Got) == 1 })
+	got := at.contacts(at.zoe).Got[0]
+	if got.Words != phrase+" may I come by?" || got.Circle != string(c.n.Keys.CircleID()) {
+		c.t.Errorf("%+v", got)
+	}
+	at.must(at.zoe, "findable.answer", findable.Answer{
+		Circle: got.Circle, ID: got.ID, Yes: true, Words: machine.Text("", phrase+" 01422 000000"),
+	})
+	until(c.t, "she answers", func() bool { return c.contacts(person).Asked[0].Answered != 0 })
+	if asked := c.contacts(person).Asked[0]; !asked.Yes || asked.Reply != phrase+" 01422 000000" {
+		c.t.Errorf("%+v", asked)
+	}
+	until(c.t, "the answer is known to be there", func() bool { return at.contacts(at.zoe).Got[0].Sent })
+}
+
 // TestFound: a member who chose to be found is found in other circles; after they took it back nobody finds
 // them, every circle says so, and one that was away does when it is back.
 func TestFound(t *testing.T) {
@@ -97,6 +133,7 @@ func TestFound(t *testing.T) {
 	if _, _, err := b.n.Find(t.Context(), machine.Caller{Actor: "pnobody"}, directory.Query{}); err == nil {
 		t.Error("a stranger may search")
 	}
+	b.getsInTouch(b.zoe, a)
 	c.stop()
 	a.must(a.zoe, "findable.withdraw", findable.Withdraw{})
 	until(t, "Zoe is gone there", func() bool { return b.sees(b.zoe, "zoe") == 0 })

@@ -53,7 +53,7 @@ var (
 
 // Feature returns the feature's rules and views.
 func Feature() machine.Feature {
-	return machine.Feature{Name: "findable", Keeps: kept, Rules: []machine.Rule{
+	return machine.Feature{Name: "findable", Keeps: kept, Rules: append(contactRules(), []machine.Rule{
 		machine.Do("findable.choose", "Choose what members of other circles may see of you.", member.Signed,
 			choose),
 		machine.Do("findable.withdraw", "Take back what members of other circles may see of you.",
@@ -62,8 +62,10 @@ func Feature() machine.Feature {
 		machine.Do("findable.renew", "Have cards of members count for longer.", node, renew),
 		machine.Do("findable.acknowledge", "Keep another circle's word that a card is gone there.", node,
 			acknowledge),
-	}, Views: []machine.View{
+	}...), Views: []machine.View{
 		machine.Ask("findable.mine", "What members of other circles may see of you.", member.Signed, mine),
+		machine.Ask("findable.contacts", "Whom you asked to be in touch, and who asked you.", member.Signed,
+			contacts),
 		machine.Ask("findable.sectors", "Where postcode sectors are.", member.Reading, listSectors),
 	}}
 }

@@ -108,7 +108,7 @@ func kept(rd machine.Read, person string) []machine.Kept {
 			out = append(out, machine.Kept{What: "a card for other circles", At: s.Since, Words: words})
 		}
 	}
-	return out
+	return append(out, keptContacts(rd, person)...)
 }
 
 // Cards returns the circle's cards from a number on, in order, for the node to sign. Open gives private data

@@ -15,7 +15,12 @@ const (
 	MaxCards = 500
 	// MaxCardsBytes is how many bytes of cards go into one Cards.
 	MaxCardsBytes = 400 << 10
+	// MaxContactBytes bounds what people say when they ask to be in touch, and answer.
+	MaxContactBytes = 2000
 )
+
+// idLength is that of a card's id, and of a question's.
+const idLength = 32
 
 // Want asks for members' cards that the asker does not have, of the circles that it names and no others. CBOR
 // keys 4 and up are free.
@@ -42,6 +47,28 @@ type Receipt struct {
 	Ack letter.Signed `cbor:"1,keyasint"`
 }
 
+// Contact asks a member, by their card, whether they want to be in touch; Told answers it. CBOR keys 6 and up
+// are free.
+type Contact struct {
+	From  letter.CircleID `cbor:"1,keyasint"`
+	To    letter.CircleID `cbor:"2,keyasint"`
+	ID    string          `cbor:"3,keyasint"` // 32 hex digits, the asker's
+	Card  string          `cbor:"4,keyasint"`
+	Words string          `cbor:"5,keyasint"`
+}
+
+// Reply answers a member who asked to be in touch; Told answers it. CBOR keys 6 and up are free.
+type Reply struct {
+	From  letter.CircleID `cbor:"1,keyasint"`
+	To    letter.CircleID `cbor:"2,keyasint"`
+	ID    string          `cbor:"3,keyasint"` // of the Contact
+	Yes   bool            `cbor:"4,keyasint"`
+	Words string          `cbor:"5,keyasint"`
+}
+
+// Told says that the member will read it. CBOR keys 1 and up are free.
+type Told struct{}
+
 func checkCards(msg any) (uint8, error) {
 	switch m := msg.(type) {
 	case Want:
@@ -63,6 +90,24 @@ func checkCards(msg any) (uint8, error) {
 		return kindWithdrawn, checkPair(m.From, m.To)
 	case Receipt:
 		return kindReceipt, nil
+	case Contact:
+		return kindContact, checkContact(m.From, m.To, m.Words, m.ID, m.Card)
+	case Reply:
+		return kindReply, checkContact(m.From, m.To, m.Words, m.ID)
+	case Told:
+		return kindTold, nil
 	}
 	return 0, fmt.Errorf("%T is no message: %w", msg, ErrMessage)
+}
+
+func checkContact(from, to letter.CircleID, words string, ids ...string) error {
+	if len(words) > MaxContactBytes {
+		return fmt.Errorf("%d bytes of words, at most %d: %w", len(words), MaxContactBytes, ErrMessage)
+	}
+	for _, id := range ids {
+		if len(id) != idLength || !letter.Readable(id, idLength) {
+			return fmt.Errorf("the id %.40q: %w", id, ErrMessage)
+		}
+	}
+	return checkPair(from, to)
 }

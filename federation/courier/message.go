@@ -148,7 +148,7 @@ type Office struct {
 	Epoch uint64 `cbor:"1,keyasint"`
 }
 
-// envelope is what is on the wire: exactly one message. Numbers are never used again; 16 and up are free.
+// envelope is what is on the wire: exactly one message. Numbers are never used again; 19 and up are free.
 type envelope struct {
 	Version uint8  `cbor:"1,keyasint"`
 	Kind    uint8  `cbor:"2,keyasint"`
@@ -173,6 +173,9 @@ const (
 	kindCards     = 13
 	kindWithdrawn = 14
 	kindReceipt   = 15
+	kindContact   = 16
+	kindReply     = 17
+	kindTold      = 18
 )
 
 // ErrMessage: not a message that may be sent or received.
@@ -241,6 +244,12 @@ func Decode(b []byte) (msg any, err error) {
 		msg, err = decode[Withdrawn](e.Body)
 	case kindReceipt:
 		msg, err = decode[Receipt](e.Body)
+	case kindContact:
+		msg, err = decode[Contact](e.Body)
+	case kindReply:
+		msg, err = decode[Reply](e.Body)
+	case kindTold:
+		msg, err = decode[Told](e.Body)
 	default:
 		err = fmt.Errorf("message %d: %w", e.Kind, letter.ErrKind)
 	}

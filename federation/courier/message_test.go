@@ -75,6 +75,14 @@ func messages(t testing.TB) map[string]any {
 		"withdrawn": courier.Withdrawn{
 			From: circle(1), To: circle(2), Card: letter.Signed{Bytes: []byte("c"), Sig: []byte("s")},
 		},
+		"contact": courier.Contact{
+			From: circle(1), To: circle(2), ID: strings.Repeat("a", 32), Card: strings.Repeat("b", 32),
+			Words: "Hello",
+		},
+		"reply": courier.Reply{
+			From: circle(1), To: circle(2), ID: strings.Repeat("a", 32), Yes: true, Words: "Ring me",
+		},
+		"told":    courier.Told{},
 		"receipt": courier.Receipt{Ack: letter.Signed{Bytes: []byte("a"), Sig: []byte("s")}},
 	}
 }
@@ -158,7 +166,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"cut short":        {good[:len(good)-1], letter.ErrMalformed},
 		"more after it":    {append(bytes.Clone(good), 0), letter.ErrMalformed},
 		"later version":    {envelope(t, 2, 4, ack), letter.ErrVersion},
-		"unknown kind":     {envelope(t, 1, 16, ack), letter.ErrKind},
+		"unknown kind":     {envelope(t, 1, 19, ack), letter.ErrKind},
 		"kind 0":           {envelope(t, 1, 0, ack), letter.ErrKind},
 		"body of another":  {envelope(t, 1, 5, ack), letter.ErrMalformed},
 		"null for a body":  {envelope(t, 1, 4, nil), letter.ErrMalformed},

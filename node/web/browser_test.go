@@ -241,7 +241,7 @@ func (b *tab) check(t *testing.T, page string, width int64) {
 
 var memberPages = []string{
 	"/coins", "/coins/statement?before=9", "/coins/give", "/coins/pay", "/coins/abroad", "/coins/journey",
-	"/circle", "/find", "/find?q=tea&from=HX7+8&within=10&open=yes",
+	"/circle", "/find", "/find/contacts", "/find/ask?name=Wendy", "/find?q=tea&from=HX7+8&within=10&open=yes",
 	"/me", "/me/shown", "/me/kept", "/me/erase", "/me?offer=passkey", "/welcome",
 }
 
@@ -259,6 +259,12 @@ func TestEveryPage(t *testing.T) {
 			Kinds: findable.Kinds, Languages: []string{"English"}, Sector: sector, Open: true,
 			Times: []findable.Time{{Day: 1, From: 480, To: 1260}},
 		}})
+	}
+	for from, to := range map[string]int{"Alice": 1, "Wendy": 0} {
+		card := s.shown(to)
+		s.must(from, "findable.ask", findable.Ask{
+			Circle: string(card.Circle), Card: card.ID, Words: machine.Text("", "May I come by?\nI am "+from),
+		})
 	}
 	v := s.signedIn("Alice")
 	given := v.post("/coins/pay", with(v.form("/coins/pay", "kind"), "to", s.people["Ben"], "kind", "a lift",

@@ -45,6 +45,7 @@ type cardView struct {
 	Name, Initial, Circle, Words, Far, Place, Times, Rate string
 	Kinds, Skills, Languages                              []string
 	Open                                                  bool
+	AskURL                                                string // of others only
 }
 
 // findMap draws where those found are, by the middle of their postcode sectors.
@@ -101,8 +102,16 @@ func (p *Pages) find(v *visit) error {
 	if err != nil {
 		return err
 	}
+	mine, err := ask[findable.Mine](v, v.self(), "findable.mine", nil)
+	if err != nil {
+		return err
+	}
 	for _, f := range found {
-		b.Found = append(b.Found, viewOf(f.Card, f.Metres, names))
+		shown := viewOf(f.Card, f.Metres, names)
+		if own := mine.Shown && mine.Card.Circle == f.Card.Circle && mine.Card.ID == f.Card.ID; !own {
+			shown.AskURL = askURL(f.Card)
+		}
+		b.Found = append(b.Found, shown)
 	}
 	b.Map, b.Count = drawMap(found), countWords(total)
 	if left := total - q.Skip - len(found); left > 0 && len(found) > 0 {

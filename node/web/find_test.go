@@ -3,6 +3,7 @@ package web_test
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -33,6 +34,42 @@ func (w *town) find(
 		}
 	}
 	return found, len(found), nil
+}
+
+// shown is one of the circle's cards, in order of when they were made.
+func (w *town) shown(i int) directory.Card {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return findable.Cards(w.kv, 0, func(p machine.Private) ([]byte, bool) { return p.Data, true })[i]
+}
+
+// TestContact asks somebody of the own circle to be in touch, and has them answer.
+func TestContact(t *testing.T) {
+	s := story(t)
+	s.must("Alice", "findable.choose", findable.Choose{Card: findable.Choice{Name: "Alice"}})
+	alice, ben := s.signedIn("Alice"), s.signedIn("Ben")
+	if own := alice.get("/find"); strings.Contains(own.text(), "Ask to be in touch") {
+		t.Error("one may ask oneself")
+	}
+	found := ben.get("/find")
+	found.says(t, http.StatusOK, "Ask to be in touch")
+	_, link, _ := strings.Cut(found.body, `href="/find/ask?`)
+	link, _, _ = strings.Cut(link, `"`)
+	link = "/find/ask?" + strings.ReplaceAll(link, "&amp;", "&")
+	ben.get(link).says(t, http.StatusOK, "Ask Alice to be in touch", "This is Ben from Hebden Bridge.")
+	ben.post("/find/ask", with(ben.form(link, `name="words"`), "words", " ")).
+		says(t, http.StatusUnprocessableEntity, "Write a few words")
+	ask := with(ben.form(link, `name="words"`), "words", "May I borrow your ladder?")
+	ben.post("/find/ask", ask).leads(t, "/find/contacts?done=asked")
+	ben.post("/find/ask", ask).leads(t, "/find/contacts?done=asked") // sent twice
+	ben.get("/find/contacts").says(t, http.StatusOK, "May I borrow your ladder?", "Waits for their answer")
+	alice.get("/find/contacts").says(t, http.StatusOK, "May I borrow your ladder?", "Waits for your answer")
+	answer := func() url.Values { return alice.form("/find/contacts", `value="yes"`) }
+	alice.post("/find/contacts", with(answer(), "words", strings.Repeat("a", 501), "answer", "yes")).
+		says(t, http.StatusUnprocessableEntity, "at most 500 letters")
+	alice.post("/find/contacts", with(answer(), "words", "It is in the shed", "answer", "yes")).
+		leads(t, "/find/contacts?done=answered")
+	ben.get("/find/contacts").says(t, http.StatusOK, "They said yes", "It is in the shed")
 }
 
 // TestShown makes a card, finds it, changes it and takes it back.

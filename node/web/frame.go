@@ -62,6 +62,10 @@ var doneNotices = map[string]notice{
 	"shown": {
 		Tone: "good", Title: "Your card is shown.", Text: "Other circles see it within a minute or so.",
 	},
+	"asked": {
+		Tone: "good", Title: "You have asked them.", Text: "You see here what they answer.",
+	},
+	"answered": {Tone: "good", Title: "Your answer is on its way."},
 	"taken-back": {
 		Tone: "good", Title: "Your card is taken back.",
 		Text: "Every circle is told, and you see here who has answered that it is gone.",
