@@ -34,6 +34,7 @@ const (
 // those of its own circle; the one that leads has those that were taken back forgotten elsewhere.
 type cards struct {
 	letters *letters
+	ask     func(ctx context.Context, to letter.CircleID, msg any) (any, error)
 	finder  *finder.Finder
 	swept   time.Time
 
@@ -56,7 +57,7 @@ func openCards(l *letters, dir string) (*cards, error) {
 		return nil, err
 	}
 	return &cards{
-		letters: l, finder: f, busy: map[string]time.Time{}, full: map[letter.CircleID]bool{},
+		letters: l, ask: l.ask, finder: f, busy: map[string]time.Time{}, full: map[letter.CircleID]bool{},
 	}, nil
 }
 
@@ -221,7 +222,7 @@ func (c *cards) renew(ctx context.Context, behind bool, had uint64) error {
 // want asks a circle for what it has and this machine has not, until there is no more.
 func (c *cards) want(ctx context.Context, from letter.CircleID, circles []letter.CircleID) error {
 	for ctx.Err() == nil {
-		msg, err := c.letters.ask(ctx, from, courier.Want{
+		msg, err := c.ask(ctx, from, courier.Want{
 			From: c.letters.keys.CircleID(), To: from, Have: c.have(circles),
 		})
 		if err != nil {
@@ -310,7 +311,7 @@ func (c *cards) recall(ctx context.Context, u findable.Unanswered) error {
 	if err != nil {
 		return err
 	}
-	msg, err := c.letters.ask(ctx, u.Circle, courier.Withdrawn{
+	msg, err := c.ask(ctx, u.Circle, courier.Withdrawn{
 		From: c.letters.keys.CircleID(), To: u.Circle, Card: signed,
 	})
 	if err != nil {
@@ -331,7 +332,7 @@ func (c *cards) contact(ctx context.Context, o findable.Outgoing) error {
 	if o.Answer {
 		ask = courier.Reply{From: us, To: o.Circle, ID: o.ID, Yes: o.Yes, Words: o.Words}
 	}
-	msg, err := c.letters.ask(ctx, o.Circle, ask)
+	msg, err := c.ask(ctx, o.Circle, ask)
 	if err != nil {
 		return err
 	}
@@ -350,16 +351,16 @@ func (c *cards) contact(ctx context.Context, o findable.Outgoing) error {
 	return err
 }
 
-func (c *cards) gotContact(ctx context.Context, peer exchange.PeerState, m courier.Contact) (any, error) {
+func (c *cards) gotContact(ctx context.Context, peer exchange.PeerState, m courier.Contact) error {
 	body := findable.Contact{ID: m.ID, Card: m.Card, Words: machine.Text("", m.Words)}
 	_, err := c.letters.do(ctx, peer.Circle, "findable.contact", body)
-	return courier.Told{}, err
+	return err
 }
 
-func (c *cards) gotReply(ctx context.Context, peer exchange.PeerState, m courier.Reply) (any, error) {
+func (c *cards) gotReply(ctx context.Context, peer exchange.PeerState, m courier.Reply) error {
 	body := findable.Reply{ID: m.ID, Yes: m.Yes, Words: machine.Text("", m.Words)}
 	_, err := c.letters.do(ctx, peer.Circle, "findable.reply", body)
-	return courier.Told{}, err
+	return err
 }
 
 func (c *cards) gotWant(m courier.Want) (any, error) {

@@ -285,9 +285,9 @@ func (l *letters) handle(ctx context.Context, from string, request []byte) ([]by
 	case courier.Withdrawn:
 		reply, err = l.members.gotWithdrawn(peer, m)
 	case courier.Contact:
-		reply, err = l.members.gotContact(ctx, peer, m)
+		reply, err = courier.Told{}, l.members.gotContact(ctx, peer, m)
 	case courier.Reply:
-		reply, err = l.members.gotReply(ctx, peer, m)
+		reply, err = courier.Told{}, l.members.gotReply(ctx, peer, m)
 	default:
 		reply = courier.Refused{Code: courier.Malformed, Message: "not a request"}
 	}
