@@ -45,6 +45,7 @@ type letters struct {
 	addrs   atomic.Pointer[map[letter.CircleID][]string]  // of the circles' machines
 	checked *verified
 	members *cards
+	allowed *allowance
 	done    chan func() // what is to be done in run
 	status  atomic.Pointer[[]courier.PeerStatus]
 }
@@ -66,6 +67,7 @@ func (n *Node) openLetters(ctx context.Context) error {
 	l := &letters{
 		circle: n, asNode: n.resultAsNode, leads: n.leads, sealer: n.sealer, keys: n.Keys, log: n.options.Log,
 		done: make(chan func()), life: newLife(), checked: n.verified,
+		allowed: newAllowance(n.options.Log),
 	}
 	l.addrs.Store(&map[letter.CircleID][]string{})
 	l.cards = map[letter.CircleID]charter.Card{}
@@ -184,6 +186,9 @@ func (l *letters) meetPeers(ctx context.Context) {
 
 func (l *letters) allow(peer string) bool {
 	_, ok := (*l.known.Load())[peer]
+	if !ok {
+		l.allowed.warn("a machine of no circle that is known here was turned away", "peer", peer)
+	}
 	return ok
 }
 
@@ -267,6 +272,9 @@ func (l *letters) handle(ctx context.Context, from string, request []byte) ([]by
 	msg, err := courier.Decode(request)
 	if err != nil {
 		return courier.Encode(courier.Refused{Code: courier.Malformed, Message: "not understood"})
+	}
+	if !l.allowed.take(peer.Circle, msg) {
+		return courier.Encode(courier.Refused{Code: courier.Busy, Message: "too much at once; wait a little"})
 	}
 	var reply any
 	switch m := msg.(type) {
