@@ -8,6 +8,7 @@ import (
 	"github.com/carecircle/carecircle/circle/hub"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
+	"github.com/carecircle/carecircle/circle/moving"
 	"github.com/carecircle/carecircle/circle/replicas"
 	"github.com/carecircle/carecircle/circle/timeline"
 )
@@ -25,5 +26,6 @@ func With(o exchange.Options) (*machine.Machine, error) {
 		exchange.Feature(o),
 		hub.Feature(o),
 		findable.Feature(),
+		moving.Feature(o),
 	)
 }

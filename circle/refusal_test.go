@@ -95,6 +95,7 @@ func newStage(t *testing.T) *stage {
 	beginLife(t, s)
 	addReplicas(s)
 	beFound(s)
+	aboutToMove(s)
 	return s
 }
 

@@ -214,6 +214,11 @@ func (p Pay) offer(tx *machine.Tx, tid payment.TID, from string) (payment.Propos
 }
 
 func (o Options) pay(tx *machine.Tx, b Pay) (Paid, error) {
+	return o.PayFrom(tx, tx.Caller().Person(), b)
+}
+
+// PayFrom sends coins of a person to another circle.
+func (o Options) PayFrom(tx *machine.Tx, from string, b Pay) (Paid, error) {
 	peer, err := knownPeer(tx, b.Circle)
 	if err != nil {
 		return Paid{}, err
@@ -232,7 +237,6 @@ func (o Options) pay(tx *machine.Tx, b Pay) (Paid, error) {
 	case !o.fresh(tx, p):
 		return Paid{}, notHeard(peer)
 	}
-	from := tx.Caller().Person()
 	if err := coin.OpenPerson(tx, from); err != nil {
 		return Paid{}, err
 	}
@@ -281,15 +285,19 @@ func (o Options) pay(tx *machine.Tx, b Pay) (Paid, error) {
 }
 
 func setCode(tx *machine.Tx, b SetCode) (machine.None, error) {
-	person := tx.Caller().Person()
-	key := machine.Key{}.Str(b.Code)
+	return machine.None{}, GiveCode(tx, tx.Caller().Person(), b.Code)
+}
+
+// GiveCode gives a person a code for receiving coins from other circles, in place of the one they had.
+func GiveCode(tx *machine.Tx, person, code string) error {
+	key := machine.Key{}.Str(code)
 	if codes.Has(tx, key) {
-		return machine.None{}, machine.Refuse("code_taken", "This code is taken. Draw another.")
+		return machine.Refuse("code_taken", "This code is taken. Draw another.")
 	}
 	if old, ok := codeOf.Get(tx, machine.Key{}.Str(person)); ok {
 		codes.Delete(tx, machine.Key{}.Str(old))
 	}
 	codes.Put(tx, key, person)
-	codeOf.Put(tx, machine.Key{}.Str(person), b.Code)
-	return machine.None{}, nil
+	codeOf.Put(tx, machine.Key{}.Str(person), code)
+	return nil
 }

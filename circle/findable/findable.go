@@ -228,7 +228,7 @@ func forget(tx *machine.Tx, s shown) {
 
 func hasLeft(r machine.Reader, s shown) bool {
 	p, _ := member.Find(r, s.Person)
-	return !s.Gone && p.Status == member.Left
+	return !s.Gone && (p.Status == member.Left || p.Status == member.Moved)
 }
 
 // Knows tells whether a card is in the books, shown or taken back.

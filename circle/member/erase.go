@@ -84,9 +84,12 @@ var mayErase = machine.Policy{
 }
 
 func erase(tx *machine.Tx, b Erase) (Erased, error) {
-	p, err := Known(tx, b.Person)
-	if err != nil {
-		return Erased{}, err
+	p, ok := Find(tx, b.Person)
+	if !ok || p.Status != Moved {
+		var err error
+		if p, err = Known(tx, b.Person); err != nil {
+			return Erased{}, err
+		}
 	}
 	var theirs []machine.Key
 	for hash, l := range links.All(tx, nil, nil) {

@@ -30,6 +30,7 @@ const (
 	Invited Status = 1
 	Active  Status = 2
 	Left    Status = 3 // and erased: only the id is left
+	Moved   Status = 4 // to another circle: see Forward
 )
 
 // Circle is the circle itself.
@@ -130,6 +131,9 @@ func Known(r machine.Reader, id string) (Person, error) {
 	}
 	if p.Status == Left {
 		return p, machine.Refuse("person_left", "This person left the circle. Choose somebody else.")
+	}
+	if p.Status == Moved {
+		return p, movedAway(r, id)
 	}
 	return p, nil
 }

@@ -226,7 +226,8 @@ func list(rd machine.Read, _ machine.None) (People, error) {
 	all := SeesAll(rd)
 	for _, p := range persons.All(rd, nil, nil) {
 		switch {
-		case len(out.People) >= MaxPeopleListed, p.Status == Left, !all && p.Status != Active:
+		case len(out.People) >= MaxPeopleListed, p.Status == Left, p.Status == Moved,
+			!all && p.Status != Active:
 		case all, p.Seen:
 			out.People = append(out.People, listed(rd, p))
 		default:

@@ -35,8 +35,9 @@ var zones = []zone{
 	{name: "p2p", floor: 2, parts: []string{"federation/p2p"}, may: []string{"letters"}},
 	{name: "machine", floor: 3, parts: []string{"circle/machine"}, pure: true},
 	{
-		name: "exchange", floor: 3, parts: []string{"circle/exchange", "circle/hub", "circle/findable"},
-		may: append([]string{"letters"}, features...), pure: true,
+		name: "exchange", floor: 3,
+		parts: []string{"circle/exchange", "circle/hub", "circle/findable", "circle/moving"},
+		may:   append([]string{"letters"}, features...), pure: true,
 	},
 	{name: "feature", floor: 3, parts: []string{"circle/*"}, may: features, pure: true},
 	{name: "circle", floor: 3, parts: []string{"circle"}, may: features, pure: true},

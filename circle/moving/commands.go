@@ -1,0 +1,213 @@
+package moving
+
+import (
+	"encoding/hex"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/carecircle/carecircle/circle/exchange"
+	"github.com/carecircle/carecircle/circle/machine"
+	"github.com/carecircle/carecircle/circle/member"
+	"github.com/carecircle/carecircle/federation/letter"
+)
+
+// MaxWordsRunes bounds what people say with it.
+const MaxWordsRunes = 500
+
+// Ask asks another circle to become your home.
+type Ask struct {
+	Circle string          `cbor:"1,keyasint" json:"circle" doc:"the other circle's id"`
+	Name   machine.Private `cbor:"2,keyasint" json:"name" doc:"what you want to be called there"`
+	Words  machine.Private `cbor:"3,keyasint" json:"words,omitzero" doc:"a few words to the circle"`
+}
+
+// Cancel takes a move back, as long as you have not left.
+type Cancel struct{}
+
+// Go leaves for the circle that said yes: your coins go there, your hats here end.
+type Go struct {
+	Link machine.Hash `cbor:"1,keyasint" json:"link" doc:"SHA-256 of the secret of your first link there"`
+	// Self says to ourselves who pays, sealed; the other circle keeps it for us.
+	Self machine.Private `cbor:"2,keyasint,omitzero" json:"-"`
+}
+
+// Decide answers somebody of another circle who wants to move here.
+type Decide struct {
+	Circle string          `cbor:"1,keyasint" json:"circle"`
+	ID     string          `cbor:"2,keyasint" json:"id" doc:"of what they asked"`
+	Yes    bool            `cbor:"3,keyasint" json:"yes"`
+	Name   machine.Private `cbor:"4,keyasint" json:"name,omitzero" doc:"as they want to be called"`
+	Code   string          `cbor:"5,keyasint,omitempty" json:"code,omitempty" doc:"for receiving their coins"`
+}
+
+// Asked is what came from another circle: somebody there wants to move here.
+type Asked struct {
+	ID    string          `cbor:"1,keyasint" json:"id"`
+	Name  machine.Private `cbor:"2,keyasint" json:"name"`
+	Words machine.Private `cbor:"3,keyasint" json:"words,omitzero"`
+}
+
+// Answered is what came from another circle: whether it takes somebody of ours.
+type Answered struct {
+	ID     string `cbor:"1,keyasint" json:"id"`
+	Yes    bool   `cbor:"2,keyasint" json:"yes"`
+	Code   string `cbor:"3,keyasint,omitempty" json:"code,omitempty"`
+	Origin string `cbor:"4,keyasint,omitempty" json:"origin,omitempty"`
+}
+
+// Packet is what came from another circle: somebody has left it for here.
+type Packet struct {
+	ID   string       `cbor:"1,keyasint" json:"id"`
+	Link machine.Hash `cbor:"2,keyasint" json:"link"`
+}
+
+// Step takes moves on as far as they go: coins that are left follow, and whoever has none any more leaves.
+type Step struct{}
+
+// Delivered says that another circle has what was to go there.
+type Delivered struct {
+	Circle  string `cbor:"1,keyasint" json:"circle"`
+	ID      string `cbor:"2,keyasint" json:"id"`
+	Stage   Stage  `cbor:"3,keyasint" json:"stage"` // of which it was
+	Refused bool   `cbor:"4,keyasint,omitempty" json:"refused,omitempty"`
+}
+
+func checkID(id string) error {
+	if raw, err := hex.DecodeString(id); err != nil || len(raw) != len(machine.ID{}) {
+		return machine.Refuse("malformed", "This names no move.")
+	}
+	return nil
+}
+
+func checkCircle(circle string) error {
+	if !letter.CircleID(circle).Valid() {
+		return machine.Refuse("malformed", "This names no circle.")
+	}
+	return nil
+}
+
+func checkWords(w machine.Private) error {
+	text := w.Clear()
+	switch {
+	case w.IsSealed():
+		return w.CheckSealed("text", 4*MaxWordsRunes)
+	case utf8.RuneCountInString(text) > MaxWordsRunes:
+		return machine.Refuse("bad_text", "Say it in at most %d letters.", MaxWordsRunes)
+	case !letter.Readable(strings.ReplaceAll(text, "\n", " "), 4*MaxWordsRunes):
+		return machine.Refuse("bad_text", "There are signs in the text that cannot be shown.")
+	}
+	return nil
+}
+
+func checkName(n machine.Private) error {
+	if n.IsSealed() {
+		return n.CheckSealed("name", 4*member.MaxNameRunes)
+	}
+	return member.CheckName("name", n.Clear())
+}
+
+// Check implements machine.Checker.
+func (a Ask) Check() error {
+	for _, err := range []error{checkCircle(a.Circle), checkName(a.Name), checkWords(a.Words)} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Check implements machine.Checker.
+func (g Go) Check() error {
+	if g.Link == (machine.Hash{}) {
+		return machine.Refuse("malformed", "A link to enter by is missing.")
+	}
+	return g.Self.CheckSealed("note", exchange.MaxPersonBytes)
+}
+
+// Check implements machine.Checker.
+func (d Decide) Check() error {
+	for _, err := range []error{checkCircle(d.Circle), checkID(d.ID)} {
+		if err != nil {
+			return err
+		}
+	}
+	if !d.Yes {
+		return nil
+	}
+	if err := checkName(d.Name); err != nil {
+		return err
+	}
+	return exchange.SetCode{Code: d.Code}.Check()
+}
+
+// Check implements machine.Checker.
+func (a Asked) Check() error {
+	for _, err := range []error{checkID(a.ID), checkName(a.Name), checkWords(a.Words)} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Check implements machine.Checker.
+func (a Answered) Check() error {
+	if err := checkID(a.ID); err != nil || !a.Yes {
+		return err
+	}
+	if !letter.Readable(a.Origin, 200) {
+		return machine.Refuse("malformed", "This is no address.")
+	}
+	return exchange.SetCode{Code: a.Code}.Check()
+}
+
+// Check implements machine.Checker.
+func (p Packet) Check() error {
+	if err := checkID(p.ID); err != nil {
+		return err
+	}
+	return Go{Link: p.Link}.Check()
+}
+
+// Check implements machine.Checker.
+func (d Delivered) Check() error {
+	if err := checkCircle(d.Circle); err != nil {
+		return err
+	}
+	return checkID(d.ID)
+}
+
+// Sealed implements machine.Personal.
+func (a Ask) Sealed(s machine.Sealing) (any, error) {
+	var err error
+	if a.Name, err = s.Under(s.Person(), "name", a.Name); err == nil {
+		a.Words, err = s.Under(s.Person(), "words", a.Words)
+	}
+	return a, err
+}
+
+// Sealed implements machine.Personal.
+func (g Go) Sealed(s machine.Sealing) (any, error) {
+	var err error
+	g.Self, err = s.Under(machine.OfCircle, "self", machine.Text(machine.OfCircle, s.Person()))
+	return g, err
+}
+
+// Sealed implements machine.Personal: nobody here yet has a key of their own for it.
+func (a Asked) Sealed(s machine.Sealing) (any, error) {
+	var err error
+	if a.Name, err = s.Under(machine.OfCircle, "name", a.Name); err == nil {
+		a.Words, err = s.Under(machine.OfCircle, "words", a.Words)
+	}
+	return a, err
+}
+
+// Sealed implements machine.Personal.
+func (d Decide) Sealed(s machine.Sealing) (any, error) {
+	if !d.Yes {
+		return d, nil
+	}
+	var err error
+	d.Name, err = s.Under(member.PersonID(s.ID), "name", d.Name)
+	return d, err
+}

@@ -1,0 +1,170 @@
+package circle_test
+
+import (
+	"testing"
+
+	"github.com/carecircle/carecircle/circle/coin"
+	"github.com/carecircle/carecircle/circle/exchange"
+	"github.com/carecircle/carecircle/circle/machine"
+	"github.com/carecircle/carecircle/circle/member"
+	"github.com/carecircle/carecircle/circle/moving"
+)
+
+// tell takes what moves of one circle have to tell to the other, as nodes do: often.
+func tell(t *testing.T, from, to *town) {
+	t.Helper()
+	peer := machine.Caller{Actor: machine.PeerActor(string(from.id))}
+	open := func(p machine.Private) ([]byte, bool) { return p.Data, true }
+	for _, o := range moving.Outgoings(from.kv, open) {
+		kind, body := "moving.answered", any(moving.Answered{
+			ID: o.ID, Yes: o.Stage == moving.StageExpected, Code: o.Code, Origin: "https://bh.example",
+		})
+		switch o.Stage {
+		case moving.StageAsked:
+			kind, body = "moving.asked", moving.Asked{ID: o.ID, Name: text(o.Name), Words: text(o.Words)}
+		case moving.StageLeft:
+			kind, body = "moving.packet", moving.Packet{ID: o.ID, Link: o.Link}
+		}
+		for range 2 { // said twice, for the first word may be lost
+			if out := to.send(to.command(peer, kind, body)); out.Refusal != nil {
+				t.Fatal(kind, out.Refusal)
+			}
+		}
+		from.must("node", "moving.delivered", moving.Delivered{
+			Circle: string(o.Circle), ID: o.ID, Stage: o.Stage,
+		})
+	}
+}
+
+func stageOf(t *testing.T, w *town, name string) moving.Mine {
+	t.Helper()
+	out, err := w.m.View(machine.Read{
+		Reader: w.kv, Caller: machine.Caller{Actor: w.people[name]}, Now: w.now,
+	}, "moving.mine", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.(moving.Mine)
+}
+
+func arrivalsAt(t *testing.T, w *town) []moving.Arrival {
+	t.Helper()
+	out, err := w.m.View(machine.Read{
+		Reader: w.kv, Caller: machine.Caller{Actor: "operator"}, Now: w.now,
+	}, "moving.arrivals", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.(moving.Arrivals).Arrivals
+}
+
+// accepted has Alice ask the other circle, and that circle say yes; it returns who she will be there.
+func accepted(t *testing.T, hb, bh *town) string {
+	t.Helper()
+	hb.must("Alice", "moving.ask", moving.Ask{
+		Circle: string(bh.id), Name: text("Alice"), Words: text("My aunt"),
+	})
+	tell(t, hb, bh)
+	waiting := arrivalsAt(t, bh)[0]
+	if waiting.Stage != "waiting" || waiting.Name != "Alice" || waiting.Words != "My aunt" {
+		t.Fatalf("%+v", waiting)
+	}
+	bh.must("Orla", "moving.decide", moving.Decide{
+		Circle: string(hb.id), ID: waiting.ID, Yes: true, Name: text("Alice"), Code: "ALYCE222",
+	})
+	tell(t, bh, hb)
+	if got := stageOf(t, hb, "Alice"); got.Stage != "accepted" || got.Origin != "https://bh.example" {
+		t.Fatalf("%+v", got)
+	}
+	return arrivalsAt(t, bh)[0].Person
+}
+
+// TestMove moves Alice with her coins to another circle: in parts, for the limit is in the way.
+func TestMove(t *testing.T) {
+	d := newDuo(t)
+	hb, bh := d.towns[0], d.towns[1]
+	balance := func(w *town, account string) int64 {
+		a, _ := coin.ReadBooks(w.kv).Account(coin.Book, account)
+		return a.Posted
+	}
+	for range 4 { // 51 coins in all, and only ten may go
+		hb.now += day
+		earnOf(hb, "Alice", 12, "garden")
+	}
+	alice := hb.people["Alice"]
+	had := balance(hb, alice)
+	if had != 51*60 {
+		t.Fatal(had)
+	}
+	there := accepted(t, hb, bh)
+	link := secret("alice's first link there")
+	enter := member.Enter{Link: link, Session: secret("alice there"), Until: bh.now + day}
+	if out := bh.do("node", "member.enter", enter); out.Refusal == nil {
+		t.Fatal("she enters before she has left")
+	}
+	hb.must("Alice", "moving.go", moving.Go{Link: link})
+	settle(t, hb, bh)
+	if got := stageOf(t, hb, "Alice"); got.Stage != "leaving" || got.Minutes != had-600 {
+		t.Fatalf("%+v", got)
+	}
+	// Coins come back the other way, which makes room for the next part.
+	moved := func() bool {
+		p, _ := member.Find(hb.kv, alice)
+		return p.Status == member.Moved
+	}
+	for part := 0; !moved(); part++ {
+		if moving.Due(hb.kv) || part > 10 {
+			t.Fatal("there is no room for more, and it is due; or it never ends")
+		}
+		bh.now += day
+		earnOf(bh, "Irene", 10, "tea")
+		bh.must("Irene", "exchange.pay", exchange.Pay{Circle: string(hb.id), Code: "BEN22222", Minutes: 600})
+		settle(t, hb, bh)
+		for moving.Due(hb.kv) {
+			hb.must("node", "moving.step", moving.Step{})
+			settle(t, hb, bh)
+		}
+	}
+	if balance(hb, alice) != 0 || balance(bh, there) != had {
+		t.Errorf("%d stayed, %d of %d came", balance(hb, alice), balance(bh, there), had)
+	}
+	if p, _ := member.Find(hb.kv, alice); p.Status != member.Moved || len(p.Hats) != 0 {
+		t.Errorf("%+v", p)
+	}
+	if p, _ := member.Find(bh.kv, there); p.Status != member.Invited {
+		t.Errorf("she is there before she is there: %+v", p)
+	}
+	if out := hb.do("Alice", "findable.withdraw", nil); out.Refusal == nil {
+		t.Error("she acts where she does not live any more")
+	}
+	late := coin.Pay{To: alice, Minutes: 5, Activity: "tea"}
+	if out := hb.do("Ben", "coin.pay", late); out.Refusal == nil || out.Refusal.Code != "person_moved" {
+		t.Errorf("coins for her: %+v", out)
+	}
+	tell(t, hb, bh)
+	enter.Until = bh.now + day
+	bh.must("node", "member.enter", enter)
+	if p, _ := member.Find(bh.kv, there); p.Status != member.Active {
+		t.Errorf("%+v", p)
+	}
+	// She may still ask to be forgotten where she lived.
+	hb.must("operator", "member.erase", member.Erase{Person: alice, How: "phone", On: "2026-01-02"})
+}
+
+// TestMoveRefused: who is not taken stays, and may ask another circle.
+func TestMoveRefused(t *testing.T) {
+	d := newDuo(t)
+	hb, bh := d.towns[0], d.towns[1]
+	ask := moving.Ask{Circle: string(bh.id), Name: text("Alice")}
+	hb.must("Alice", "moving.ask", ask)
+	tell(t, hb, bh)
+	bh.must("Orla", "moving.decide", moving.Decide{Circle: string(hb.id), ID: arrivalsAt(t, bh)[0].ID})
+	tell(t, bh, hb)
+	if got := stageOf(t, hb, "Alice"); got.Stage != "refused" {
+		t.Fatalf("%+v", got)
+	}
+	if out := hb.do("Alice", "moving.go", moving.Go{Link: secret("x")}); out.Refusal == nil {
+		t.Error("she goes where she is not taken")
+	}
+	hb.must("Alice", "moving.ask", ask)
+}
