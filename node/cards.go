@@ -110,6 +110,9 @@ func (c *cards) work(ctx context.Context) error {
 		what := fmt.Sprint("contact ", o.Circle, o.ID, o.Answer)
 		c.beside(ctx, what, askAgain, func() error { return c.contact(ctx, o) })
 	}
+	if err == nil {
+		err = c.moves(ctx)
+	}
 	for _, u := range open {
 		c.beside(ctx, "gone "+string(u.Circle)+u.Card.ID, askAgain, func() error { return c.recall(ctx, u) })
 	}

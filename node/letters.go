@@ -45,6 +45,7 @@ type letters struct {
 	addrs   atomic.Pointer[map[letter.CircleID][]string]  // of the circles' machines
 	checked *verified
 	members *cards
+	origin  string // of our pages
 	allowed *allowance
 	done    chan func() // what is to be done in run
 	status  atomic.Pointer[[]courier.PeerStatus]
@@ -67,6 +68,7 @@ func (n *Node) openLetters(ctx context.Context) error {
 	l := &letters{
 		circle: n, asNode: n.resultAsNode, leads: n.leads, sealer: n.sealer, keys: n.Keys, log: n.options.Log,
 		done: make(chan func()), life: newLife(), checked: n.verified,
+		origin:  n.Config.origin(),
 		allowed: newAllowance(n.options.Log),
 	}
 	l.addrs.Store(&map[letter.CircleID][]string{})
@@ -297,7 +299,7 @@ func (l *letters) handle(ctx context.Context, from string, request []byte) ([]by
 	case courier.Reply:
 		reply, err = courier.Told{}, l.members.gotReply(ctx, peer, m)
 	default:
-		reply = courier.Refused{Code: courier.Malformed, Message: "not a request"}
+		reply, err = l.gotMove(ctx, peer, msg)
 	}
 	if err != nil {
 		var refusal *machine.Error

@@ -16,7 +16,7 @@ const (
 	// MaxCardsBytes is how many bytes of cards go into one Cards.
 	MaxCardsBytes = 400 << 10
 	// MaxContactBytes bounds what people say when they ask to be in touch, and answer.
-	MaxContactBytes = 2000
+	MaxContactBytes = 2400
 )
 
 // idLength is that of a card's id, and of a question's.
@@ -97,7 +97,7 @@ func checkCards(msg any) (uint8, error) {
 	case Told:
 		return kindTold, nil
 	}
-	return 0, fmt.Errorf("%T is no message: %w", msg, ErrMessage)
+	return checkMoves(msg)
 }
 
 func checkContact(from, to letter.CircleID, words string, ids ...string) error {

@@ -148,7 +148,7 @@ type Office struct {
 	Epoch uint64 `cbor:"1,keyasint"`
 }
 
-// envelope is what is on the wire: exactly one message. Numbers are never used again; 19 and up are free.
+// envelope is what is on the wire: exactly one message. Numbers are never used again; 22 and up are free.
 type envelope struct {
 	Version uint8  `cbor:"1,keyasint"`
 	Kind    uint8  `cbor:"2,keyasint"`
@@ -176,6 +176,10 @@ const (
 	kindContact   = 16
 	kindReply     = 17
 	kindTold      = 18
+
+	kindMoveAsk    = 19
+	kindMoveAnswer = 20
+	kindMovePacket = 21
 )
 
 // ErrMessage: not a message that may be sent or received.
@@ -250,6 +254,12 @@ func Decode(b []byte) (msg any, err error) {
 		msg, err = decode[Reply](e.Body)
 	case kindTold:
 		msg, err = decode[Told](e.Body)
+	case kindMoveAsk:
+		msg, err = decode[MoveAsk](e.Body)
+	case kindMoveAnswer:
+		msg, err = decode[MoveAnswer](e.Body)
+	case kindMovePacket:
+		msg, err = decode[MovePacket](e.Body)
 	default:
 		err = fmt.Errorf("message %d: %w", e.Kind, letter.ErrKind)
 	}
