@@ -1,6 +1,7 @@
 package circle_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/carecircle/carecircle/circle/coin"
@@ -167,4 +168,32 @@ func TestMoveRefused(t *testing.T) {
 		t.Error("she goes where she is not taken")
 	}
 	hb.must("Alice", "moving.ask", ask)
+}
+
+// TestMoveForwards: old links lead to where she lives now, by whichever way she comes.
+func TestMoveForwards(t *testing.T) {
+	d := newDuo(t)
+	hb, bh := d.towns[0], d.towns[1]
+	alice := hb.people["Alice"]
+	hb.must("operator", "member.link", member.Link{
+		Person: alice, Link: secret("old link"), Until: hb.now + day,
+	})
+	accepted(t, hb, bh)
+	hb.must("Alice", "moving.go", moving.Go{Link: secret("first link there")})
+	settle(t, hb, bh)
+	hb.must("node", "moving.step", moving.Step{})
+	for kind, body := range map[string]any{
+		"member.enter": member.Enter{
+			Link: secret("old link"), Session: secret("again"), Until: hb.now + day,
+		},
+		"member.signin": member.OpenSession{
+			Person: alice, Passkey: []byte("key"), Session: secret("again"), Until: hb.now + day,
+		},
+	} {
+		out := hb.do("node", kind, body)
+		if out.Refusal == nil || out.Refusal.Code != "person_moved" ||
+			!strings.Contains(out.Refusal.Message, "https://bh.example") {
+			t.Errorf("%s: %+v", kind, out.Refusal)
+		}
+	}
 }

@@ -121,7 +121,11 @@ func endSession(tx *machine.Tx, hash machine.Hash) {
 func openSession(tx *machine.Tx, b OpenSession) (Made, error) {
 	key := machine.Key{}.Str(b.Person).Bytes(b.Passkey)
 	k, ok := passkeys.Get(tx, key)
-	if p, known := Find(tx, b.Person); !ok || !known || p.Status != Active {
+	p, known := Find(tx, b.Person)
+	switch {
+	case known && p.Status == Moved:
+		return Made{}, movedAway(tx, b.Person)
+	case !ok || !known || p.Status != Active:
 		return Made{}, machine.Refuse("passkey_unknown", "This passkey is not one of yours any more.")
 	}
 	if n := len(b.Stored.Data); n > 0 && n <= maxBlobBytes+machine.SealOverhead {

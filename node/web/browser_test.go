@@ -23,6 +23,7 @@ import (
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/findable"
 	"github.com/carecircle/carecircle/circle/machine"
+	"github.com/carecircle/carecircle/circle/moving"
 )
 
 const pageTimeout = 60 * time.Second
@@ -242,7 +243,7 @@ func (b *tab) check(t *testing.T, page string, width int64) {
 var memberPages = []string{
 	"/coins", "/coins/statement?before=9", "/coins/give", "/coins/pay", "/coins/abroad", "/coins/journey",
 	"/circle", "/find", "/find/contacts", "/find/ask?name=Wendy", "/find?q=tea&from=HX7+8&within=10&open=yes",
-	"/me", "/me/shown", "/me/kept", "/me/erase", "/me?offer=passkey", "/welcome",
+	"/me", "/me/shown", "/me/move", "/me/kept", "/me/erase", "/me?offer=passkey", "/welcome",
 }
 
 // TestEveryPage looks every page over at the width of a phone and of a desk, and for a page that is too wide
@@ -266,6 +267,10 @@ func TestEveryPage(t *testing.T) {
 			Circle: string(card.Circle), Card: card.ID, Words: machine.Text("", "May I come by?\nI am "+from),
 		})
 	}
+	peer := machine.PeerActor(s.links[0].Circle)
+	s.must(peer, "moving.asked", moving.Asked{
+		ID: strings.Repeat("ab", 16), Name: machine.Text("", "Rhys"), Words: machine.Text("", "Hello"),
+	})
 	v := s.signedIn("Alice")
 	given := v.post("/coins/pay", with(v.form("/coins/pay", "kind"), "to", s.people["Ben"], "kind", "a lift",
 		"coins", "1", "note", "You drove through the snow.")).location
@@ -288,6 +293,7 @@ func TestEveryPage(t *testing.T) {
 		}
 		look(alice, given)
 		look(farida, "/circle/coordinate")
+		look(farida, "/circle/arrivals")
 		look(farida, "/circle/allies")
 		look(farida, "/circle")
 		look(dev, "/coins?for="+s.people["Dev"])

@@ -318,20 +318,28 @@ func (p *Pages) autoGift(v *visit) error {
 // codeLetters are those that cannot be taken for one another when read out or copied.
 const codeLetters = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
+// newCode draws a receiving code.
+func newCode() (string, error) {
+	var drawn [8]byte
+	if _, err := rand.Read(drawn[:]); err != nil {
+		return "", err
+	}
+	for i, b := range drawn {
+		drawn[i] = codeLetters[int(b)%len(codeLetters)]
+	}
+	return string(drawn[:]), nil
+}
+
 // drawCode gives the person a new receiving code.
 func (p *Pages) drawCode(v *visit) error {
 	if err := v.readForm(); err != nil {
 		return err
 	}
-	var drawn [8]byte
-	if _, err := rand.Read(drawn[:]); err != nil {
+	code, err := newCode()
+	if err != nil {
 		return err
 	}
-	for i, b := range drawn {
-		drawn[i] = codeLetters[int(b)%len(codeLetters)]
-	}
-	_, err := do[machine.None](v, v.by, v.typed("id"), "exchange.code",
-		exchange.SetCode{Code: string(drawn[:])})
+	_, err = do[machine.None](v, v.by, v.typed("id"), "exchange.code", exchange.SetCode{Code: code})
 	if e, ok := refusalOf(err); ok && e.Code == "id_reused" { // pressed twice: the first code stands
 		err = nil
 	}

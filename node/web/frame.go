@@ -65,6 +65,11 @@ var doneNotices = map[string]notice{
 	"asked": {
 		Tone: "good", Title: "You have asked them.", Text: "You see here what they answer.",
 	},
+	"move-asked": {
+		Tone: "good", Title: "The other circle is asked.", Text: "You see here what it answers.",
+	},
+	"move-off": {Tone: "good", Title: "You stay.", Text: "What you asked is taken back."},
+	"decided":  {Tone: "good", Title: "Your answer is on its way."},
 	"answered": {Tone: "good", Title: "Your answer is on its way."},
 	"taken-back": {
 		Tone: "good", Title: "Your card is taken back.",

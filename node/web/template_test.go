@@ -20,7 +20,8 @@ var bodies = map[string]any{
 	"coins/give": giveBody{}, "coins/pay": payBody{}, "coins/given": givenBody{},
 	"coins/abroad":  abroadBody{},
 	"coins/journey": journeyBody{}, "circle/ours": oursBody{}, "circle/coordinate": coordinateBody{},
-	"circle/allies": alliesBody{}, "me/me": meBody{}, "me/shown": shownBody{}, "find/find": findBody{},
+	"circle/allies": alliesBody{}, "me/me": meBody{}, "me/shown": shownBody{}, "me/move": moveBody{},
+	"circle/arrivals": arrivalsBody{}, "find/find": findBody{},
 	"find/ask": askBody{}, "find/contacts": contactsBody{},
 	"me/kept": keptBody{}, "me/erase": eraseBody{}, "me/erased": erasedBody{},
 }
