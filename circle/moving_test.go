@@ -25,6 +25,7 @@ func tell(t *testing.T, from, to *town) {
 			kind, body = "moving.asked", moving.Asked{ID: o.ID, Name: text(o.Name), Words: text(o.Words)}
 		case moving.StageLeft:
 			kind, body = "moving.packet", moving.Packet{ID: o.ID, Link: o.Link}
+		default: // an answer
 		}
 		for range 2 { // said twice, for the first word may be lost
 			if out := to.send(to.command(peer, kind, body)); out.Refusal != nil {

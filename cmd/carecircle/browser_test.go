@@ -40,6 +40,12 @@ func newTour(t *testing.T) *tour {
 	if _, err := d.play(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	return &tour{T: t, demo: d, ctx: newBrowser(t)}
+}
+
+// newBrowser opens Chromium.
+func newBrowser(t *testing.T) context.Context {
+	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
 		t.Fatalf("this test needs Chromium; make deps installs it: %v", err)
@@ -56,7 +62,7 @@ func newTour(t *testing.T) *tour {
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatal(err)
 	}
-	return &tour{T: t, demo: d, ctx: ctx}
+	return ctx
 }
 
 func (b *tour) do(steps ...chromedp.Action[chromedp.Void]) {
