@@ -115,14 +115,14 @@ func TestMove(t *testing.T) {
 		return p.Status == member.Moved
 	}
 	for part := 0; !moved(); part++ {
-		if moving.Due(hb.kv) || part > 10 {
+		if moving.Due(hb.kv, hb.now) || part > 10 {
 			t.Fatal("there is no room for more, and it is due; or it never ends")
 		}
 		bh.now += day
 		earnOf(bh, "Irene", 10, "tea")
 		bh.must("Irene", "exchange.pay", exchange.Pay{Circle: string(hb.id), Code: "BEN22222", Minutes: 600})
 		settle(t, hb, bh)
-		for moving.Due(hb.kv) {
+		for moving.Due(hb.kv, hb.now) {
 			hb.must("node", "moving.step", moving.Step{})
 			settle(t, hb, bh)
 		}

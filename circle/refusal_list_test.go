@@ -21,7 +21,7 @@ func refusalCases(t *testing.T, s *stage) map[string]kindCase {
 		joiningCases(s), hatCases(s), sessionCases(s), passkeyCases(s), coinRuleCases(s), coinActCases(s),
 		earnCases(s), payCases(s), giveCases(s), exchangeCases(s), letterCases(s), replicaCases(s),
 		timelineCases(s), sealedCases(s), lifeCases(t, s), hubCases(t, s), findableCases(t, s),
-		contactCases(t, s), movingCases(t, s),
+		contactCases(t, s), movingCases(t, s), movingPeerCases(s),
 	} {
 		for kind, c := range part {
 			all[kind] = c

@@ -38,8 +38,7 @@ func (s *stage) moveOf(name string) string {
 }
 
 func movingCases(_ *testing.T, s *stage) map[string]kindCase {
-	bh, peer := string(s.bh.id), machine.PeerActor(string(s.bh.id))
-	link := secret("first link there")
+	bh, link := string(s.bh.id), secret("first link there")
 	ask := func(circle, name string) moving.Ask { return moving.Ask{Circle: circle, Name: text(name)} }
 	decide := func(id, name, code string) moving.Decide {
 		return moving.Decide{Circle: bh, ID: id, Yes: true, Name: text(name), Code: code}
@@ -47,13 +46,11 @@ func movingCases(_ *testing.T, s *stage) map[string]kindCase {
 	long := ask(bh, "Ben")
 	long.Words = text(strings.Repeat("a", 501))
 	alice := s.moveOf("Alice")
-	answer := func(id, code string) moving.Answered { return moving.Answered{ID: id, Yes: true, Code: code} }
-	packet := func(id string) moving.Packet { return moving.Packet{ID: id, Link: link} }
 	given := func(id string, stage moving.Stage) moving.Delivered {
 		return moving.Delivered{Circle: bh, ID: id, Stage: stage}
 	}
 	none := strings.Repeat("7", 32)
-	irene, una := decide(oneID, "Irene", "IRENE333"), moving.Asked{ID: none, Name: text("Una")}
+	irene := decide(oneID, "Irene", "IRENE333")
 	return map[string]kindCase{
 		"moving.ask": {good: asked{by: "Ben", body: ask(bh, "Ben")}, refused: []asked{
 			{"Alice", "", ask(bh, "Alice"), "moving_already"},
@@ -78,6 +75,27 @@ func movingCases(_ *testing.T, s *stage) map[string]kindCase {
 			{"Farida", "", decide("x", "Irene", "IRENE333"), "malformed"},
 			{"Alice", "", irene, "hat_missing"},
 		}},
+		"moving.step": {good: asked{by: "node", body: moving.Step{}}, refused: []asked{
+			{"operator", "", moving.Step{}, "not_allowed"},
+		}},
+		"moving.delivered": {good: asked{by: "node", body: given(alice, moving.StageAsked)}, refused: []asked{
+			{"node", "", given(alice, moving.StageLeft), "not_asked"},
+			{"node", "", given(none, moving.StageExpected), "not_asked"},
+			{"node", "", given("x", moving.StageAsked), "malformed"},
+			{"operator", "", given(alice, moving.StageAsked), "not_allowed"},
+		}},
+	}
+}
+
+// movingPeerCases are the kinds by which other circles tell of moves.
+func movingPeerCases(s *stage) map[string]kindCase {
+	peer, alice, none := machine.PeerActor(string(s.bh.id)), s.moveOf("Alice"), strings.Repeat("7", 32)
+	link := secret("first link there")
+	answer := func(id, code string) moving.Answered { return moving.Answered{ID: id, Yes: true, Code: code} }
+	packet := func(id string) moving.Packet { return moving.Packet{ID: id, Link: link} }
+	home := func(id, code string) moving.Arrived { return moving.Arrived{ID: id, Code: code} }
+	una := moving.Asked{ID: none, Name: text("Una")}
+	return map[string]kindCase{
 		"moving.asked": {good: asked{by: peer, body: una}, refused: []asked{
 			{peer, "", moving.Asked{ID: "x", Name: text("Una")}, "malformed"},
 			{peer, "", moving.Asked{ID: none}, "name_missing"},
@@ -95,14 +113,10 @@ func movingCases(_ *testing.T, s *stage) map[string]kindCase {
 			{peer, "", moving.Packet{ID: otherID}, "malformed"},
 			{"Alice", "", packet(otherID), "not_allowed"},
 		}},
-		"moving.step": {good: asked{by: "node", body: moving.Step{}}, refused: []asked{
-			{"operator", "", moving.Step{}, "not_allowed"},
-		}},
-		"moving.delivered": {good: asked{by: "node", body: given(alice, moving.StageAsked)}, refused: []asked{
-			{"node", "", given(alice, moving.StageLeft), "not_asked"},
-			{"node", "", given(none, moving.StageExpected), "not_asked"},
-			{"node", "", given("x", moving.StageAsked), "malformed"},
-			{"operator", "", given(alice, moving.StageAsked), "not_allowed"},
+		"moving.arrived": {good: asked{by: peer, body: home(alice, "ALICE333")}, refused: []asked{
+			{peer, "", home("x", "ALICE333"), "malformed"},
+			{peer, "", home(alice, "x"), "bad_code"},
+			{"Alice", "", home(alice, "ALICE333"), "not_allowed"},
 		}},
 	}
 }

@@ -40,6 +40,7 @@ type cards struct {
 
 	mu   sync.Mutex
 	busy map[string]time.Time // what is under way, or not to be done again before
+	done map[string]bool      // what is not to be done again at all
 	full map[letter.CircleID]bool
 }
 
@@ -57,7 +58,8 @@ func openCards(l *letters, dir string) (*cards, error) {
 		return nil, err
 	}
 	return &cards{
-		letters: l, ask: l.ask, finder: f, busy: map[string]time.Time{}, full: map[letter.CircleID]bool{},
+		letters: l, ask: l.ask, finder: f, busy: map[string]time.Time{}, done: map[string]bool{},
+		full: map[letter.CircleID]bool{},
 	}, nil
 }
 

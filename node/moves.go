@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/circle/machine"
@@ -13,14 +15,22 @@ import (
 // on when they can. The replica that leads does it.
 func (c *cards) moves(ctx context.Context) error {
 	var out []moving.Outgoing
+	var again []retold
 	var due bool
 	err := c.letters.circle.Read(func(r machine.Reader) error {
 		out = moving.Outgoings(r, c.letters.sealer.machine.Opened(machine.Read{Reader: r}).Bytes)
-		due = moving.Due(r)
+		due = moving.Due(r, time.Now().UnixMilli())
+		for _, o := range moving.Again(r, c.letters.sealer.machine.Opened(machine.Read{Reader: r}).Bytes) {
+			again = append(again, retold{o, exchange.LifeOf(r, o.Circle)})
+		}
 		return nil
 	})
 	if err != nil {
 		return err
+	}
+	for _, o := range again {
+		what := fmt.Sprint("again ", o.Circle, o.ID, o.Stage, o.life)
+		c.once(ctx, what, func() error { return c.tellAgain(ctx, o.Outgoing) })
 	}
 	for _, o := range out {
 		what := "move " + string(o.Circle) + o.ID + o.Stage.String()
@@ -35,21 +45,59 @@ func (c *cards) moves(ctx context.Context) error {
 	return nil
 }
 
-func (c *cards) tellMove(ctx context.Context, o moving.Outgoing) error {
+// retold is something said once more, in a new life of the other circle's letters.
+type retold struct {
+	moving.Outgoing
+	life courier.Nonce
+}
+
+// once does something until it was done, and then never again while this replica runs.
+func (c *cards) once(ctx context.Context, what string, do func() error) {
+	c.mu.Lock()
+	done := c.done[what]
+	c.mu.Unlock()
+	if done {
+		return
+	}
+	c.beside(ctx, what, askAgain, func() error {
+		err := do()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.done[what] = err == nil
+		return err
+	})
+}
+
+func (c *cards) tellAgain(ctx context.Context, o moving.Outgoing) error {
+	reply, err := c.ask(ctx, o.Circle, c.moveMessage(o))
+	if err == nil && reply != (courier.Told{}) {
+		err = refusedBy(reply)
+	}
+	return err
+}
+
+// moveMessage puts what a move has to tell in a message.
+func (c *cards) moveMessage(o moving.Outgoing) any {
 	us := c.letters.keys.CircleID()
-	var msg any
 	switch o.Stage {
 	case moving.StageAsked:
-		msg = courier.MoveAsk{From: us, To: o.Circle, ID: o.ID, Name: o.Name, Words: o.Words}
+		return courier.MoveAsk{From: us, To: o.Circle, ID: o.ID, Name: o.Name, Words: o.Words}
 	case moving.StageLeft:
-		msg = courier.MovePacket{From: us, To: o.Circle, ID: o.ID, Link: o.Link[:]}
+		return courier.MovePacket{From: us, To: o.Circle, ID: o.ID, Link: o.Link[:]}
+	case moving.StageHere:
+		return courier.MoveArrived{
+			From: us, To: o.Circle, ID: o.ID, Code: o.Code, Origin: c.letters.origin,
+		}
 	default:
-		msg = courier.MoveAnswer{
+		return courier.MoveAnswer{
 			From: us, To: o.Circle, ID: o.ID, Yes: o.Stage == moving.StageExpected, Code: o.Code,
 			Origin: c.letters.origin,
 		}
 	}
-	reply, err := c.ask(ctx, o.Circle, msg)
+}
+
+func (c *cards) tellMove(ctx context.Context, o moving.Outgoing) error {
+	reply, err := c.ask(ctx, o.Circle, c.moveMessage(o))
 	if err != nil {
 		return err
 	}
@@ -79,6 +127,8 @@ func (l *letters) gotMove(ctx context.Context, peer exchange.PeerState, msg any)
 		}
 	case courier.MoveAnswer:
 		kind, body = "moving.answered", moving.Answered{ID: m.ID, Yes: m.Yes, Code: m.Code, Origin: m.Origin}
+	case courier.MoveArrived:
+		kind, body = "moving.arrived", moving.Arrived{ID: m.ID, Code: m.Code, Origin: m.Origin}
 	case courier.MovePacket:
 		kind, body = "moving.packet", moving.Packet{ID: m.ID, Link: machine.Hash(m.Link)}
 	default:

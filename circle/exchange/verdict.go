@@ -3,6 +3,7 @@ package exchange
 import (
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
+	"github.com/carecircle/carecircle/federation/courier"
 	"github.com/carecircle/carecircle/federation/letter"
 	"github.com/carecircle/carecircle/federation/payment"
 )
@@ -31,6 +32,12 @@ func setHub(tx *machine.Tx, b SetHub) (machine.None, error) {
 func Hub(r machine.Reader) (letter.CircleID, bool) {
 	id, ok := hubs.Get(r, machine.Key{})
 	return letter.CircleID(id), ok
+}
+
+// LifeOf is the life of another circle's letters, as of its newest session with us.
+func LifeOf(r machine.Reader, circle letter.CircleID) courier.Nonce {
+	p, _ := pairs.Get(r, peerKey(circle))
+	return p.Nx
 }
 
 // KeyOf returns the key that a known circle signs with.

@@ -61,6 +61,14 @@ type Packet struct {
 	Link machine.Hash `cbor:"2,keyasint" json:"link"`
 }
 
+// Arrived is what came from another circle: somebody who has moved there is at home there. It is said again
+// whenever this circle begins a new life of its letters, for its books may have been put back to before that.
+type Arrived struct {
+	ID     string `cbor:"1,keyasint" json:"id"`
+	Code   string `cbor:"2,keyasint" json:"code"`
+	Origin string `cbor:"3,keyasint,omitempty" json:"origin,omitempty"`
+}
+
 // Step takes moves on as far as they go: coins that are left follow, and whoever has none any more leaves.
 type Step struct{}
 
@@ -159,6 +167,11 @@ func (a Answered) Check() error {
 		return machine.Refuse("malformed", "This is no address.")
 	}
 	return exchange.SetCode{Code: a.Code}.Check()
+}
+
+// Check implements machine.Checker.
+func (a Arrived) Check() error {
+	return Answered{ID: a.ID, Yes: true, Code: a.Code, Origin: a.Origin}.Check()
 }
 
 // Check implements machine.Checker.

@@ -20,6 +20,8 @@ const (
 	dayMillis  = 24 * 60 * 60 * 1000
 	linkMillis = 14 * dayMillis // of the first link in the new circle
 	maxWaiting = 100            // of one other circle, without an answer
+
+	tryAgainMillis = 60_000 // after coins came back
 )
 
 // Stage is how far a move is.
@@ -70,7 +72,7 @@ func (s Stage) String() string {
 	return "none"
 }
 
-// move is a person's move away from here. CBOR keys 13 and up are free.
+// move is a person's move away from here. CBOR keys 15 and up are free.
 type move struct {
 	ID        string          `cbor:"1,keyasint"`
 	Person    string          `cbor:"2,keyasint"`
@@ -84,6 +86,8 @@ type move struct {
 	Link      machine.Hash    `cbor:"10,keyasint"`
 	Delivered bool            `cbor:"11,keyasint"` // what the stage has to tell
 	Self      machine.Private `cbor:"12,keyasint"` // who pays, for ourselves: see exchange.Pay
+	Tried     int64           `cbor:"13,keyasint"` // when coins were sent last
+	Had       int64           `cbor:"14,keyasint"` // what there was then
 }
 
 // arrival is somebody's move here. CBOR keys 10 and up are free.
@@ -131,13 +135,16 @@ func Feature(o exchange.Options) machine.Feature {
 			machine.PeerOnly, answered),
 		machine.Do("moving.packet", "Take a person who has left another circle for here.",
 			machine.PeerOnly, packet),
+		machine.Do("moving.arrived", "Hear from another circle that somebody of ours is at home there.",
+			machine.PeerOnly, f.arrived),
 		machine.Do("moving.step", "Take moves on as far as they go.", node, f.step),
 		machine.Do("moving.delivered", "Note that another circle has what a move had to tell.", node,
 			delivered),
 	}, Views: views()}
 }
 
-func put(tx *machine.Tx, m move, stage Stage) {
+// put keeps a move at a stage, and returns it.
+func put(tx *machine.Tx, m move, stage Stage) move {
 	if m.Stage != stage {
 		m.Stage, m.At, m.Delivered = stage, tx.Now(), false
 		tx.Emit(machine.Event{
@@ -145,6 +152,7 @@ func put(tx *machine.Tx, m move, stage Stage) {
 		})
 	}
 	moves.Put(tx, moveKey(m.Person), m)
+	return m
 }
 
 func ask(tx *machine.Tx, b Ask) (machine.None, error) {
@@ -197,8 +205,7 @@ func (f feature) leave(tx *machine.Tx, b Go) (machine.None, error) {
 			" Earn them first, or ask the circle to give them to you.", -balance)
 	}
 	m.Link, m.Self = b.Link, b.Self
-	put(tx, m, StageLeaving)
-	return machine.None{}, f.goOn(tx, m)
+	return machine.None{}, f.goOn(tx, put(tx, m, StageLeaving))
 }
 
 // coinsOf is what a person has, and whether some of it is on its way.
@@ -218,6 +225,8 @@ func (f feature) goOn(tx *machine.Tx, m move) error {
 		if part <= 0 {
 			return nil
 		}
+		m.Tried, m.Had = tx.Now(), balance
+		moves.Put(tx, moveKey(m.Person), m)
 		return tx.Try(func() error {
 			_, err := f.PayFrom(tx, m.Person, exchange.Pay{
 				Circle: m.Circle, Code: m.Code, Minutes: part, Self: m.Self,
@@ -229,7 +238,11 @@ func (f feature) goOn(tx *machine.Tx, m move) error {
 	if err := member.Depart(tx, m.Person, to); err != nil {
 		return err
 	}
-	put(tx, m, StageLeft)
+	stage := StageLeft
+	if m.Link == (machine.Hash{}) { // they are there already
+		stage = StageSettled
+	}
+	put(tx, m, stage)
 	return nil
 }
 
@@ -252,19 +265,21 @@ func nameOf(r machine.Reader, circle string) string {
 }
 
 func (f feature) step(tx *machine.Tx, _ Step) (machine.None, error) {
-	for _, m := range due(tx) {
-		if err := f.goOn(tx, m); err != nil && machine.AsError(err).Code == "" {
-			return machine.None{}, err
+	for _, m := range due(tx, tx.Now()) {
+		if err := f.goOn(tx, m); err != nil {
+			continue // such as a circle that was not heard yet: later
 		}
 	}
 	return machine.None{}, nil
 }
 
-// due lists moves that may go on: whoever is leaving and has no coins on the way.
-func due(r machine.Reader) (out []move) {
+// due lists moves that may go on: whoever is leaving and has no coins on the way. Coins that came back wait.
+func due(r machine.Reader, now int64) (out []move) {
 	for _, m := range moves.All(r, nil, nil) {
 		balance, onTheWay := coinsOf(r, m.Person)
-		if m.Stage == StageLeaving && !onTheWay && (balance == 0 || roomTo(r, m.Circle) > 0) {
+		ready := balance == 0 || roomTo(r, m.Circle) > 0
+		cameBack := balance != 0 && balance == m.Had && now < m.Tried+tryAgainMillis
+		if m.Stage == StageLeaving && !onTheWay && ready && !cameBack {
 			out = append(out, m)
 		}
 	}
@@ -272,7 +287,7 @@ func due(r machine.Reader) (out []move) {
 }
 
 // Due tells whether moving.step has something to do.
-func Due(r machine.Reader) bool { return len(due(r)) > 0 }
+func Due(r machine.Reader, now int64) bool { return len(due(r, now)) > 0 }
 
 func peerOf(tx *machine.Tx) (string, error) {
 	circle, _ := tx.Caller().Peer()
@@ -338,6 +353,10 @@ func answered(tx *machine.Tx, b Answered) (machine.None, error) {
 	if !ok || m.ID != b.ID || m.Circle != circle {
 		return machine.None{}, machine.Refuse("not_asked", "Nobody here asked that.")
 	}
+	if b.Yes && (m.Stage == StageAccepted || m.Stage == StageLeaving) { // decided anew after a restore
+		m.Code, m.Origin = b.Code, b.Origin
+		moves.Put(tx, moveKey(person), m)
+	}
 	if m.Stage != StageAsked {
 		return machine.None{}, nil // a repeat
 	}
@@ -368,6 +387,21 @@ func packet(tx *machine.Tx, b Packet) (machine.None, error) {
 	a.Stage, a.At = StageHere, tx.Now()
 	arrivals.Put(tx, key, a)
 	return machine.None{}, nil
+}
+
+// arrived has a person leave of whom this circle has forgotten that they left.
+func (f feature) arrived(tx *machine.Tx, b Arrived) (machine.None, error) {
+	circle, err := peerOf(tx)
+	if err != nil {
+		return machine.None{}, err
+	}
+	person, _ := byID.Get(tx, machine.Key{}.Str(b.ID))
+	m, ok := moves.Get(tx, moveKey(person))
+	if !ok || m.ID != b.ID || m.Circle != circle || m.Stage >= StageLeaving {
+		return machine.None{}, nil
+	}
+	m.Code, m.Origin = b.Code, b.Origin
+	return machine.None{}, f.goOn(tx, put(tx, m, StageLeaving))
 }
 
 func delivered(tx *machine.Tx, b Delivered) (machine.None, error) {

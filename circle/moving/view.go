@@ -92,6 +92,35 @@ type Outgoing struct {
 	Link   machine.Hash // of left
 }
 
+// Again lists what is told once more to circles that have begun a new life of their letters, for they may
+// have forgotten it: who is at home here now; and who wants to go there or has left for it.
+func Again(r machine.Reader, open func(p machine.Private) ([]byte, bool)) []Outgoing {
+	var out []Outgoing
+	for _, a := range arrivals.All(r, nil, nil) {
+		if a.Stage == StageHere {
+			out = append(out, Outgoing{
+				Circle: letter.CircleID(a.Circle), ID: a.ID, Stage: StageHere, Code: a.Code,
+			})
+		}
+	}
+	for _, m := range moves.All(r, nil, nil) {
+		if m.Stage == StageRefused || m.Link == (machine.Hash{}) && m.Stage >= StageLeaving {
+			continue // not to be taken, or back here from an older copy and at home there
+		}
+		o := Outgoing{Circle: letter.CircleID(m.Circle), ID: m.ID, Stage: StageAsked, Link: m.Link}
+		if name, ok := open(m.Name); ok {
+			words, _ := open(m.Words)
+			o.Name, o.Words = string(name), string(words)
+			out = append(out, o)
+		}
+		if m.Stage == StageSettled {
+			o.Stage = StageLeft
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
 // Outgoings lists what is to go to other circles. Open gives private data in clear; what cannot be read any
 // more is left out.
 func Outgoings(r machine.Reader, open func(p machine.Private) ([]byte, bool)) []Outgoing {

@@ -148,7 +148,7 @@ type Office struct {
 	Epoch uint64 `cbor:"1,keyasint"`
 }
 
-// envelope is what is on the wire: exactly one message. Numbers are never used again; 22 and up are free.
+// envelope is what is on the wire: exactly one message. Numbers are never used again; 23 and up are free.
 type envelope struct {
 	Version uint8  `cbor:"1,keyasint"`
 	Kind    uint8  `cbor:"2,keyasint"`
@@ -180,6 +180,8 @@ const (
 	kindMoveAsk    = 19
 	kindMoveAnswer = 20
 	kindMovePacket = 21
+
+	kindMoveArrived = 22
 )
 
 // ErrMessage: not a message that may be sent or received.
@@ -260,6 +262,8 @@ func Decode(b []byte) (msg any, err error) {
 		msg, err = decode[MoveAnswer](e.Body)
 	case kindMovePacket:
 		msg, err = decode[MovePacket](e.Body)
+	case kindMoveArrived:
+		msg, err = decode[MoveArrived](e.Body)
 	default:
 		err = fmt.Errorf("message %d: %w", e.Kind, letter.ErrKind)
 	}

@@ -90,6 +90,10 @@ func messages(t testing.TB) map[string]any {
 			From: circle(1), To: circle(2), ID: strings.Repeat("a", 32), Yes: true, Code: "DEVDEV22",
 			Origin: "https://bh.example",
 		},
+		"movearrived": courier.MoveArrived{
+			From: circle(1), To: circle(2), ID: strings.Repeat("a", 32), Code: "DEVDEV22",
+			Origin: "https://bh.example",
+		},
 		"movepacket": courier.MovePacket{
 			From: circle(1), To: circle(2), ID: strings.Repeat("a", 32), Link: bytes.Repeat([]byte{1}, 32),
 		},
@@ -176,7 +180,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"cut short":        {good[:len(good)-1], letter.ErrMalformed},
 		"more after it":    {append(bytes.Clone(good), 0), letter.ErrMalformed},
 		"later version":    {envelope(t, 2, 4, ack), letter.ErrVersion},
-		"unknown kind":     {envelope(t, 1, 22, ack), letter.ErrKind},
+		"unknown kind":     {envelope(t, 1, 23, ack), letter.ErrKind},
 		"kind 0":           {envelope(t, 1, 0, ack), letter.ErrKind},
 		"body of another":  {envelope(t, 1, 5, ack), letter.ErrMalformed},
 		"null for a body":  {envelope(t, 1, 4, nil), letter.ErrMalformed},

@@ -36,6 +36,15 @@ type MovePacket struct {
 	Link []byte          `cbor:"4,keyasint"` // SHA-256 of the secret that they enter by
 }
 
+// MoveArrived says that the person is at home in the circle that says so. CBOR keys 6 and up are free.
+type MoveArrived struct {
+	From   letter.CircleID `cbor:"1,keyasint"`
+	To     letter.CircleID `cbor:"2,keyasint"`
+	ID     string          `cbor:"3,keyasint"`
+	Code   string          `cbor:"4,keyasint"` // for receiving their coins
+	Origin string          `cbor:"5,keyasint"` // of the circle's pages
+}
+
 const linkBytes = 32
 
 func checkMoves(msg any) (uint8, error) {
@@ -44,6 +53,8 @@ func checkMoves(msg any) (uint8, error) {
 		return kindMoveAsk, checkContact(m.From, m.To, m.Name+m.Words, m.ID)
 	case MoveAnswer:
 		return kindMoveAnswer, checkContact(m.From, m.To, m.Code+m.Origin, m.ID)
+	case MoveArrived:
+		return kindMoveArrived, checkContact(m.From, m.To, m.Code+m.Origin, m.ID)
 	case MovePacket:
 		if len(m.Link) != linkBytes {
 			return 0, fmt.Errorf("a link of %d bytes: %w", len(m.Link), ErrMessage)
