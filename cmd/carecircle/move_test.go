@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -146,6 +147,9 @@ func TestDevMoves(t *testing.T) {
 	b.open(hb.operator.Base() + "/me/move")
 	b.expect("you are welcome there")
 	b.accessible("accepted")
+	before := hb.copy()
+	hb.enter(dev)
+	b.open(hb.operator.Base() + "/me/move")
 	b.press(`form[action="/me/move/go"] button`)
 	b.expect("Goodbye", "Your link there")
 	link, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](`document.querySelector(".cc-card a").href`))
@@ -157,12 +161,62 @@ func TestDevMoves(t *testing.T) {
 	bh.kill()
 	b.open(link)
 	b.press("#maincontent form button")
-	b.expect("Blackshaw Head", "Dev")
-	b.open(old)
-	b.press("#maincontent form button")
-	b.expect("lives in the circle Blackshaw Head now")
-	left, there := hb.balance(dev), bh.balance(bh.arrival().Person)
-	if left != 0 || there != had || had == 0 {
-		t.Errorf("%d minutes stayed, %d of %d came", left, there, had)
+	b.expect("Blackshaw Head", "Hello, Dev")
+	hb.forwards(old)
+	settled := func() {
+		t.Helper()
+		left, there := hb.balance(dev), bh.balance(bh.arrival().Person)
+		if left != 0 || there != had || had == 0 {
+			t.Errorf("%d minutes stayed, %d of %d came", left, there, had)
+		}
 	}
+	settled()
+	// Hebden Bridge is put back to before he left: he lives in Blackshaw Head all the same, with his coins.
+	hb.putBack(before)
+	waitUntil(t, "he has left once more", func() (bool, error) { return !hb.has("Dev"), nil })
+	hb.forwards(old)
+	settled()
+}
+
+// forwards follows an old link of somebody who moved.
+func (h *house) forwards(link string) {
+	h.Helper()
+	h.open(link)
+	h.press("#maincontent form button")
+	h.expect("lives in the circle Blackshaw Head now")
+}
+
+// copy copies the node's directory while it is dead, and starts it again.
+func (h *house) copy() string {
+	h.Helper()
+	h.process.kill()
+	to := filepath.Join(h.TempDir(), "copy")
+	copyTree(h.T, h.dir, to)
+	h.process = startServe(h, h.dir)
+	h.process.waitReady(h)
+	return to
+}
+
+// putBack puts a copy in the place of the node's directory.
+func (h *house) putBack(from string) {
+	h.Helper()
+	h.process.kill()
+	if err := os.RemoveAll(h.dir); err != nil {
+		h.Fatal(err)
+	}
+	if err := os.Rename(from, h.dir); err != nil {
+		h.Fatal(err)
+	}
+	h.process = startServe(h, h.dir)
+	h.process.waitReady(h)
+}
+
+// has tells whether somebody of this name lives there.
+func (h *house) has(name string) bool {
+	h.Helper()
+	var list member.People
+	if err := h.operator.View(h.Context(), "member.list", nil, &list); err != nil {
+		h.Fatal(err)
+	}
+	return slices.ContainsFunc(list.People, func(l member.Listed) bool { return l.Name == name })
 }
