@@ -388,14 +388,20 @@ type Outgoing struct {
 func Outgoings(r machine.Reader, open func(p machine.Private) ([]byte, bool)) []Outgoing {
 	var out []Outgoing
 	for _, c := range asked.All(r, nil, nil) {
-		if words, ok := open(c.Words); ok && !c.Delivered {
+		if c.Delivered {
+			continue
+		}
+		if words, ok := open(c.Words); ok {
 			out = append(out, Outgoing{
 				Circle: letter.CircleID(c.Circle), ID: c.ID, Card: c.Card, Words: string(words),
 			})
 		}
 	}
 	for _, c := range got.All(r, nil, nil) {
-		if words, ok := open(c.Reply); ok && c.Answered != 0 && !c.Delivered {
+		if c.Answered == 0 || c.Delivered {
+			continue
+		}
+		if words, ok := open(c.Reply); ok {
 			out = append(out, Outgoing{
 				Circle: letter.CircleID(c.Circle), ID: c.ID, Answer: true, Yes: c.Yes, Words: string(words),
 			})

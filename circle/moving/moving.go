@@ -218,7 +218,7 @@ func coinsOf(r machine.Reader, person string) (balance int64, onTheWay bool) {
 func (f feature) goOn(tx *machine.Tx, m move) error {
 	balance, onTheWay := coinsOf(tx, m.Person)
 	switch {
-	case onTheWay:
+	case onTheWay, balance < 0: // they may have spent more meanwhile: it has to come back first
 		return nil
 	case balance > 0:
 		part := min(balance, roomTo(tx, m.Circle))
@@ -277,7 +277,7 @@ func (f feature) step(tx *machine.Tx, _ Step) (machine.None, error) {
 func due(r machine.Reader, now int64) (out []move) {
 	for _, m := range moves.All(r, nil, nil) {
 		balance, onTheWay := coinsOf(r, m.Person)
-		ready := balance == 0 || roomTo(r, m.Circle) > 0
+		ready := balance == 0 || balance > 0 && roomTo(r, m.Circle) > 0
 		cameBack := balance != 0 && balance == m.Had && now < m.Tried+tryAgainMillis
 		if m.Stage == StageLeaving && !onTheWay && ready && !cameBack {
 			out = append(out, m)

@@ -149,3 +149,22 @@ func Outgoings(r machine.Reader, open func(p machine.Private) ([]byte, bool)) []
 	}
 	return out
 }
+
+// Standing is how far one move is, for whoever looks after the circle's node.
+type Standing struct {
+	ID     string
+	Circle letter.CircleID // the other one
+	Person string          // here; of an arrival empty before it is expected
+	Stage  Stage
+}
+
+// Standings lists all moves, away from here and to here.
+func Standings(r machine.Reader) (away, here []Standing) {
+	for _, m := range moves.All(r, nil, nil) {
+		away = append(away, Standing{m.ID, letter.CircleID(m.Circle), m.Person, m.Stage})
+	}
+	for _, a := range arrivals.All(r, nil, nil) {
+		here = append(here, Standing{a.ID, letter.CircleID(a.Circle), a.Person, a.Stage})
+	}
+	return away, here
+}

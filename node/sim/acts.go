@@ -62,6 +62,10 @@ func (c *client) draw() machine.Command {
 		kind, body = "exchange.code", exchange.SetCode{Code: code}
 	case n < 84:
 		who, kind, body = c.drawDuty()
+	case n < 95 && c.s.movesAbout():
+		if by, kind, body, ok := c.drawMove(who); ok {
+			return c.s.command(by, kind, body)
+		}
 	}
 	return c.s.command(machine.Caller{Actor: who}, kind, body)
 }
@@ -138,5 +142,9 @@ func (c *client) drawDuty() (who, kind string, body any) {
 			}
 		}
 	}
-	return who, "coin.earn", coin.Earn{Person: person, Minutes: d.between(10, 120), Activity: "garden"}
+	minutes := d.between(10, 120)
+	if d.chance(60) {
+		minutes = d.between(300, 700) // more than a day may bring, sooner or later
+	}
+	return who, "coin.earn", coin.Earn{Person: person, Minutes: minutes, Activity: "garden"}
 }

@@ -34,6 +34,8 @@ type books struct {
 	codes    map[string]string // code: person
 	peers    map[string]*ally
 	life     courier.Nonce
+	leaving  map[string]bool
+	arrivals map[string]string // circle and move: who they are here
 }
 
 type account struct {
@@ -59,7 +61,8 @@ func newBooks(t *town) *books {
 		t: t, seen: map[machine.ID]machine.Command{}, active: map[string]bool{},
 		links: map[machine.Hash]string{}, accounts: map[string]*account{}, earned: map[workday]int64{},
 		welcomed: map[string]bool{}, wishes: map[string]string{}, acts: map[machine.ID]*act{},
-		codes: map[string]string{}, peers: map[string]*ally{},
+		codes: map[string]string{}, peers: map[string]*ally{}, leaving: map[string]bool{},
+		arrivals: map[string]string{},
 	}
 }
 
@@ -145,6 +148,10 @@ func (b *books) decide(c machine.Command, out machine.Outcome) bool {
 		return true
 	case "exchange.hub", "hub.open", "timeline.open":
 		return true
+	case "moving.ask", "moving.cancel", "moving.asked", "moving.answered", "moving.delivered":
+		return out.Refusal == nil // nobody is anywhere else by it
+	case "moving.decide", "moving.packet", "moving.go", "moving.step", "moving.arrived":
+		return b.moves(c, out)
 	case "hub.register", "hub.report", "exchange.report":
 		return out.Refusal == nil // it moves nothing
 	case "exchange.expire", "exchange.welcomed", "exchange.recall", "exchange.verdict":

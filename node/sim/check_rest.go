@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/carecircle/carecircle/circle/exchange"
+	"github.com/carecircle/carecircle/circle/moving"
 	"github.com/carecircle/carecircle/federation/payment"
 )
 
@@ -37,6 +38,10 @@ func (s *sim) unrest() string {
 		}
 	}
 	for _, t := range s.towns {
+		telling := len(moving.Outgoings(t.state(), inClear)) > 0 || moving.Due(t.state(), t.clock())
+		if s.movesAbout() && telling {
+			return t.name + " has something to tell of moves"
+		}
 		open := 0
 		t.payments(func(p payment.Payment) {
 			if p.Open() {

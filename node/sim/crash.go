@@ -44,6 +44,7 @@ func (t *town) crash() {
 	clear(t.told)
 	clear(t.recalling)
 	clear(t.asking)
+	clear(t.telling)
 	clear(t.reported)
 	t.officeAsked = false
 	s.net.Forget(t.id)

@@ -28,6 +28,7 @@ func (t *town) work() {
 			t.courier.Peer(p.Circle, p.Tail)
 		}
 	}
+	t.tellMoves()
 	t.courier.Tick(t.s.now)
 	for requests := t.courier.Ready(); len(requests) > 0; requests = t.courier.Ready() {
 		for _, r := range requests {
@@ -249,7 +250,7 @@ func (t *town) handle(from *town, request []byte, reply func(msg any)) {
 			}}
 		})
 	default:
-		reply(courier.Refused{Code: courier.Malformed, Message: "not a request"})
+		t.gotMove(from, msg, reply)
 	}
 }
 

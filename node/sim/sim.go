@@ -1,5 +1,5 @@
 // Package sim runs a whole federation in one process, from one seed: real circles over an ideal log that
-// lags, crashes and is replayed, real couriers over a bad network, people who pay, retry and lose patience.
+// lags, crashes and is replayed, real couriers over a bad network, people who pay, retry, lose patience and move.
 // Checkers look on while faults last; then the faults stop, and everything must come to rest. A seed and a
 // commit give the same history every time.
 package sim
@@ -67,6 +67,7 @@ type Result struct {
 	Verdicts   int
 	Reports    int // of circles to the hub, after it was put back
 	WrittenOff int
+	Moves      int // of people to another circle
 	Millis     int64
 	Mutated    int      // how often Options.Mutate was done
 	Repelled   int      // how often a circle refused what was mutated
@@ -96,6 +97,7 @@ func (r *Result) Add(o Result) {
 	r.Verdicts += o.Verdicts
 	r.Reports += o.Reports
 	r.WrittenOff += o.WrittenOff
+	r.Moves += o.Moves
 	r.Messages += o.Messages
 	r.Lost += o.Lost
 	r.Duplicated += o.Duplicated
@@ -130,6 +132,8 @@ type sim struct {
 	clients   []*client
 	open      int // client requests not yet answered
 	asked     []*request
+	links     map[string]machine.Hash // by move: the first link in the new circle
+	moved     map[string]bool         // moves that are done
 	trace     trace
 	rounds    []checker
 	found     map[string]int // violations by checker
@@ -170,6 +174,7 @@ func newSim(o Options, m *machine.Machine, n *notary) *sim {
 		opt: o, notary: n, dice: dice{o.Seed}, trace: newTrace(o.Watch), machine: m,
 		res:  Result{Seed: o.Seed, Seen: map[string]int{}},
 		byID: map[letter.CircleID]*town{}, found: map[string]int{}, shaken: map[pair]bool{},
+		links: map[string]machine.Hash{}, moved: map[string]bool{},
 	}
 	s.rounds = s.checkers()
 	return s

@@ -38,6 +38,7 @@ type town struct {
 
 	recalling map[letter.CircleID]bool
 	asking    map[payment.TID]bool
+	telling   map[string]bool            // of moves
 	reported  map[letter.CircleID]uint64 // the hub's epoch in which it took our report about them
 
 	officeAsked bool

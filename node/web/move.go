@@ -14,7 +14,7 @@ import (
 type moveBody struct {
 	form
 	Stage                               string // none, asked, refused, accepted, leaving
-	CircleName, When, Coins             string
+	CircleName, When, Coins, Owed       string
 	Circles                             []option
 	Name, Words, Max                    string
 	Secret, Hash, CancelID, Link, Where string
@@ -47,6 +47,9 @@ func (p *Pages) showMove(v *visit, b moveBody) error {
 		return err
 	}
 	b.Stage, b.CircleName, b.When, b.Coins = mine.Stage, mine.Name, p.when(mine.At), coins(mine.Minutes)
+	if mine.Minutes < 0 {
+		b.Owed = coins(-mine.Minutes)
+	}
 	b.Where, b.Max = mine.Origin, strconv.Itoa(moving.MaxWordsRunes)
 	if b.Stage == "none" || b.Stage == "refused" {
 		known, err := ask[exchange.Alliances](v, v.self(), "exchange.alliances", nil)
