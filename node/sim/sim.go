@@ -1,5 +1,6 @@
 // Package sim runs a whole federation in one process, from one seed: real circles over an ideal log that
-// lags, crashes and is replayed, real couriers over a bad network, people who pay, retry, lose patience and move.
+// lags, crashes and is replayed, real couriers over a bad network, people who pay, retry, lose patience and
+// move.
 // Checkers look on while faults last; then the faults stop, and everything must come to rest. A seed and a
 // commit give the same history every time.
 package sim
