@@ -35,6 +35,7 @@ type books struct {
 	peers    map[string]*ally
 	life     courier.Nonce
 	leaving  map[string]bool
+	gone     map[string]bool   // to another circle
 	arrivals map[string]string // circle and move: who they are here
 }
 
@@ -62,6 +63,7 @@ func newBooks(t *town) *books {
 		links: map[machine.Hash]string{}, accounts: map[string]*account{}, earned: map[workday]int64{},
 		welcomed: map[string]bool{}, wishes: map[string]string{}, acts: map[machine.ID]*act{},
 		codes: map[string]string{}, peers: map[string]*ally{}, leaving: map[string]bool{},
+		gone:     map[string]bool{},
 		arrivals: map[string]string{},
 	}
 }
@@ -117,7 +119,9 @@ func body[B any](b *books, c machine.Command) (v B) {
 func (b *books) decide(c machine.Command, out machine.Outcome) bool {
 	mayLead := c.Actor == machine.ActorOperator || c.Actor == b.founder && b.active[c.Actor]
 	switch c.Kind {
-	case "member.found", "member.invite", "member.link", "member.enter":
+	case "member.enter": // by a link that may be used up
+		return out.Refusal == nil && b.setUp(c)
+	case "member.found", "member.invite", "member.link":
 		return b.setUp(c)
 	case "coin.policy", "coin.place", "exchange.meet":
 		return b.furnish(c)

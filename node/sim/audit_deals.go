@@ -101,6 +101,8 @@ func (b *books) force(from, to string, minutes int64) {
 func (b *books) need(id string) *account {
 	switch {
 	case b.accounts[id] != nil || b.person(id):
+	case b.gone[id]:
+		b.accounts[id] = &account{floor: b.policy.FloorMinutes, ceiling: ledger.Unlimited}
 	case strings.HasPrefix(id, coin.CirclePrefix):
 		b.accounts[id] = &account{}
 	default:
@@ -144,7 +146,7 @@ func (b *books) returns(id string, d *deal) {
 // holder is whose account a note to ourselves names, as far as they are still known.
 func (b *books) holder(r letter.Record) string {
 	note, _ := exchange.NoteIn(r)
-	if _, known := b.active[note.Clear()]; known {
+	if _, known := b.active[note.Clear()]; known || b.gone[note.Clear()] {
 		return note.Clear()
 	}
 	return coin.Suspense

@@ -53,6 +53,7 @@ func (b *books) departs(person string) {
 	if a := b.accounts[person]; a == nil || a.posted == 0 && a.out == 0 && a.in == 0 {
 		delete(b.active, person)
 		delete(b.leaving, person)
+		b.gone[person] = true
 	}
 }
 
