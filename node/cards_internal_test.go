@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,7 +33,7 @@ type village struct {
 	letters *letters
 	cards   *cards
 	others  map[letter.CircleID]*village
-	away    bool
+	away    atomic.Bool
 }
 
 func (v *village) Do(_ context.Context, c machine.Command) (machine.Outcome, error) {
@@ -79,7 +80,7 @@ func (v *village) ask(ctx context.Context, to letter.CircleID, msg any) (any, er
 		case <-time.After(500 * time.Millisecond):
 		case <-ctx.Done():
 		}
-		if v.away || other.away {
+		if v.away.Load() || other.away.Load() {
 			return errors.New("the line is cut")
 		}
 		return ctx.Err()
@@ -150,6 +151,17 @@ func meetAll(t *testing.T, all []*village) {
 	}
 }
 
+func (v *village) recalls() (open []findable.Unanswered) {
+	err := v.Read(func(r machine.Reader) error {
+		open = findable.Recalls(r)
+		return nil
+	})
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return open
+}
+
 func (v *village) finds(word string) int {
 	_, total, err := v.cards.finder.Search(directory.Query{Text: word, Now: time.Now().UnixMilli()})
 	if err != nil {
@@ -188,7 +200,7 @@ func TestTakenBackWithinHalfAMinute(t *testing.T) {
 				t.Errorf("village %d does not find her", n+1)
 			}
 		}
-		away.away = true
+		away.away.Store(true)
 		home.must(ada, "findable.withdraw", findable.Withdraw{})
 		time.Sleep(30 * time.Second)
 		for n, v := range all[:5] {
@@ -196,7 +208,7 @@ func TestTakenBackWithinHalfAMinute(t *testing.T) {
 				t.Errorf("village %d still finds her", n+1)
 			}
 		}
-		left := findable.Recalls(home.kv)
+		left := home.recalls()
 		if len(left) != 1 || left[0].Circle != away.letters.keys.CircleID() {
 			t.Errorf("to answer: %+v", left)
 		}
@@ -204,9 +216,9 @@ func TestTakenBackWithinHalfAMinute(t *testing.T) {
 			t.Error("the one that is away cannot know")
 		}
 		time.Sleep(time.Hour)
-		away.away = false
+		away.away.Store(false)
 		time.Sleep(30 * time.Second)
-		if left := findable.Recalls(home.kv); len(left) != 0 || away.finds("ada") != 0 {
+		if left := home.recalls(); len(left) != 0 || away.finds("ada") != 0 {
 			t.Errorf("back, and still to answer: %+v", left)
 		}
 		stop()
