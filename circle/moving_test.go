@@ -198,3 +198,72 @@ func TestMoveForwards(t *testing.T) {
 		}
 	}
 }
+
+// TestMoveOwing: who spends more than they had while they are leaving stays until nothing is owed.
+func TestMoveOwing(t *testing.T) {
+	d := newDuo(t)
+	hb, bh := d.towns[0], d.towns[1]
+	alice := hb.people["Alice"]
+	hb.now += day
+	earnOf(hb, "Alice", 12, "garden") // 15 coins, of which ten may go
+	accepted(t, hb, bh)
+	hb.must("Alice", "moving.go", moving.Go{Link: secret("first link there")})
+	settle(t, hb, bh)
+	hb.must("Alice", "coin.pay", coin.Pay{To: hb.people["Ben"], Minutes: 5*60 + 30, Activity: "a lift"})
+	status := func() member.Status {
+		hb.must("node", "moving.step", moving.Step{})
+		settle(t, hb, bh)
+		p, _ := member.Find(hb.kv, alice)
+		return p.Status
+	}
+	if moving.Due(hb.kv, hb.now) || status() != member.Active || stageOf(t, hb, "Alice").Minutes != -30 {
+		t.Errorf("she left owing: %+v", stageOf(t, hb, "Alice"))
+	}
+	hb.must("Ben", "coin.pay", coin.Pay{To: alice, Minutes: 30, Activity: "a meal"})
+	if !moving.Due(hb.kv, hb.now) || status() != member.Moved {
+		t.Error("she owes nothing, and stays")
+	}
+}
+
+// TestMoveWaits: nobody leaves while coins of theirs are on the way.
+func TestMoveWaits(t *testing.T) {
+	d := newDuo(t)
+	hb, bh := d.towns[0], d.towns[1]
+	accepted(t, hb, bh)
+	hb.must("Alice", "coin.pay", coin.Pay{To: hb.people["Ben"], Minutes: 120, Activity: "a lift"})
+	hb.must("Alice", "exchange.pay", exchange.Pay{Circle: string(bh.id), Code: "IRENE222", Minutes: 60})
+	hb.must("Alice", "moving.go", moving.Go{Link: secret("first link there")})
+	// With this one nothing is left.
+	hb.must("Alice", "coin.pay", coin.Pay{To: hb.people["Ben"], Minutes: 60, Activity: "a lift"})
+	hb.must("node", "moving.step", moving.Step{})
+	if p, _ := member.Find(hb.kv, hb.people["Alice"]); p.Status != member.Active {
+		t.Error("she left while a coin of hers is on the way")
+	}
+	settle(t, hb, bh)
+}
+
+// TestMoveForgotten: a circle that hears that somebody lives elsewhere, and has forgotten that they left,
+// lets them go; but not while they owe.
+func TestMoveForgotten(t *testing.T) {
+	d := newDuo(t)
+	hb, bh := d.towns[0], d.towns[1]
+	alice := hb.people["Alice"]
+	accepted(t, hb, bh)
+	hb.must("Alice", "coin.pay", coin.Pay{To: hb.people["Ben"], Minutes: 200, Activity: "a lift"})
+	peer := machine.Caller{Actor: machine.PeerActor(string(bh.id))}
+	home := moving.Arrived{ID: arrivalsAt(t, bh)[0].ID, Code: "ALYCE222"}
+	for range 2 {
+		if out := hb.send(hb.command(peer, "moving.arrived", home)); out.Refusal != nil {
+			t.Fatal(out.Refusal)
+		}
+	}
+	leaving := stageOf(t, hb, "Alice").Stage == "leaving"
+	if p, _ := member.Find(hb.kv, alice); p.Status != member.Active || !leaving {
+		t.Errorf("she left owing: %+v", p)
+	}
+	hb.must("Ben", "coin.pay", coin.Pay{To: alice, Minutes: 20, Activity: "a meal"})
+	hb.must("node", "moving.step", moving.Step{})
+	if p, _ := member.Find(hb.kv, alice); p.Status != member.Moved {
+		t.Errorf("%+v", p)
+	}
+}

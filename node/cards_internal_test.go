@@ -202,7 +202,13 @@ func TestTakenBackWithinHalfAMinute(t *testing.T) {
 		}
 		away.away.Store(true)
 		home.must(ada, "findable.withdraw", findable.Withdraw{})
-		time.Sleep(30 * time.Second)
+		time.Sleep(3 * time.Second) // they are told, and need not ask
+		for n, v := range all[:5] {
+			if v.finds("ada") != 0 {
+				t.Errorf("village %d was not told", n+1)
+			}
+		}
+		time.Sleep(27 * time.Second)
 		for n, v := range all[:5] {
 			if v.finds("ada") != 0 {
 				t.Errorf("village %d still finds her", n+1)
