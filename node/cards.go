@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -337,23 +338,34 @@ func (c *cards) contact(ctx context.Context, o findable.Outgoing) error {
 	if o.Answer {
 		ask = courier.Reply{From: us, To: o.Circle, ID: o.ID, Yes: o.Yes, Words: o.Words}
 	}
-	msg, err := c.ask(ctx, o.Circle, ask)
+	refused, err := c.tell(ctx, o.Circle, ask, "not_shown", "not_asked")
 	if err != nil {
 		return err
 	}
-	body := findable.Delivered{Circle: string(o.Circle), ID: o.ID, Answer: o.Answer}
-	switch m := msg.(type) {
-	case courier.Told:
-	case courier.Refused:
-		if m.Code != "not_shown" && m.Code != "not_asked" { // for now only
-			return refusedBy(msg)
-		}
-		body.Refused = m.Code
-	default:
-		return refusedBy(msg)
-	}
-	_, err = c.letters.asNode(ctx, "findable.delivered", body)
+	_, err = c.letters.asNode(ctx, "findable.delivered", findable.Delivered{
+		Circle: string(o.Circle), ID: o.ID, Answer: o.Answer, Refused: refused,
+	})
 	return err
+}
+
+// tell sends a message that Told answers. Of refusals those named are final, and returned; after any other
+// the message is to be sent again.
+func (c *cards) tell(
+	ctx context.Context, to letter.CircleID, msg any, final ...string,
+) (refused string, err error) {
+	reply, err := c.ask(ctx, to, msg)
+	if err != nil {
+		return "", err
+	}
+	switch m := reply.(type) {
+	case courier.Told:
+		return "", nil
+	case courier.Refused:
+		if slices.Contains(final, m.Code) {
+			return m.Code, nil
+		}
+	}
+	return "", refusedBy(reply)
 }
 
 func (c *cards) gotContact(ctx context.Context, peer exchange.PeerState, m courier.Contact) error {

@@ -69,10 +69,7 @@ func (c *cards) once(ctx context.Context, what string, do func() error) {
 }
 
 func (c *cards) tellAgain(ctx context.Context, o moving.Outgoing) error {
-	reply, err := c.ask(ctx, o.Circle, c.moveMessage(o))
-	if err == nil && reply != (courier.Told{}) {
-		err = refusedBy(reply)
-	}
+	_, err := c.tell(ctx, o.Circle, c.moveMessage(o))
 	return err
 }
 
@@ -97,22 +94,13 @@ func (c *cards) moveMessage(o moving.Outgoing) any {
 }
 
 func (c *cards) tellMove(ctx context.Context, o moving.Outgoing) error {
-	reply, err := c.ask(ctx, o.Circle, c.moveMessage(o))
+	refused, err := c.tell(ctx, o.Circle, c.moveMessage(o), "not_asked", "too_many")
 	if err != nil {
 		return err
 	}
-	body := moving.Delivered{Circle: string(o.Circle), ID: o.ID, Stage: o.Stage}
-	switch m := reply.(type) {
-	case courier.Told:
-	case courier.Refused:
-		if m.Code != "not_asked" && m.Code != "too_many" { // for now only
-			return refusedBy(reply)
-		}
-		body.Refused = true
-	default:
-		return refusedBy(reply)
-	}
-	_, err = c.letters.asNode(ctx, "moving.delivered", body)
+	_, err = c.letters.asNode(ctx, "moving.delivered", moving.Delivered{
+		Circle: string(o.Circle), ID: o.ID, Stage: o.Stage, Refused: refused != "",
+	})
 	return err
 }
 

@@ -2,10 +2,8 @@ package findable
 
 import (
 	"cmp"
-	"encoding/hex"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/circle/machine"
@@ -97,60 +95,33 @@ func contactRules() []machine.Rule {
 	}
 }
 
-func checkWords(w machine.Private, needed bool) error {
-	text := w.Clear()
-	switch {
-	case w.IsSealed():
-		return w.CheckSealed("text", 4*MaxContactRunes)
-	case needed && strings.TrimSpace(text) == "":
+// checkQuestion refuses a question without words.
+func checkQuestion(w machine.Private) error {
+	if !w.IsSealed() && strings.TrimSpace(w.Clear()) == "" {
 		return machine.Refuse("words_missing", "Write a few words: who you are, and why you ask.")
-	case utf8.RuneCountInString(text) > MaxContactRunes:
-		return machine.Refuse("bad_text", "Say it in at most %d letters.", MaxContactRunes)
-	case !letter.Readable(strings.ReplaceAll(text, "\n", " "), 4*MaxContactRunes):
-		return machine.Refuse("bad_text", "There are signs in the text that cannot be shown.")
 	}
-	return nil
-}
-
-func checkNames(circle letter.CircleID, id string) error {
-	if raw, err := hex.DecodeString(id); err != nil || len(raw) != len(machine.ID{}) || !circle.Valid() {
-		return machine.Refuse("malformed", "This names nobody.")
-	}
-	return nil
+	return exchange.CheckWords(w, MaxContactRunes)
 }
 
 // Check implements machine.Checker.
 func (a Ask) Check() error {
-	if err := checkNames(letter.CircleID(a.Circle), a.Card); err != nil {
-		return err
-	}
-	return checkWords(a.Words, true)
+	return cmp.Or(exchange.CheckCircle(a.Circle), exchange.CheckID(a.Card), checkQuestion(a.Words))
 }
 
 // Check implements machine.Checker.
 func (a Answer) Check() error {
-	if err := checkNames(letter.CircleID(a.Circle), a.ID); err != nil {
-		return err
-	}
-	return checkWords(a.Words, false)
+	return cmp.Or(exchange.CheckCircle(a.Circle), exchange.CheckID(a.ID),
+		exchange.CheckWords(a.Words, MaxContactRunes))
 }
 
 // Check implements machine.Checker.
 func (c Contact) Check() error {
-	for _, id := range []string{c.ID, c.Card} {
-		if raw, err := hex.DecodeString(id); err != nil || len(raw) != len(machine.ID{}) {
-			return machine.Refuse("malformed", "This names nobody.")
-		}
-	}
-	return checkWords(c.Words, true)
+	return cmp.Or(exchange.CheckID(c.ID), exchange.CheckID(c.Card), checkQuestion(c.Words))
 }
 
 // Check implements machine.Checker.
 func (r Reply) Check() error {
-	if raw, err := hex.DecodeString(r.ID); err != nil || len(raw) != len(machine.ID{}) {
-		return machine.Refuse("malformed", "This names nothing that was asked.")
-	}
-	return checkWords(r.Words, false)
+	return cmp.Or(exchange.CheckID(r.ID), exchange.CheckWords(r.Words, MaxContactRunes))
 }
 
 // Check implements machine.Checker.
@@ -158,7 +129,7 @@ func (d Delivered) Check() error {
 	if !letter.Readable(d.Refused, 100) {
 		return machine.Refuse("malformed", "This is no reason.")
 	}
-	return checkNames(letter.CircleID(d.Circle), d.ID)
+	return cmp.Or(exchange.CheckCircle(d.Circle), exchange.CheckID(d.ID))
 }
 
 // Sealed implements machine.Personal.
@@ -232,7 +203,7 @@ func ask(tx *machine.Tx, b Ask) (machine.None, error) {
 	}
 	b.Words.Of = person
 	c := contact{
-		ID: strings.ReplaceAll(tx.Fresh().String(), "-", ""), Circle: b.Circle, Person: person, Card: b.Card,
+		ID: exchange.FreshID(tx), Circle: b.Circle, Person: person, Card: b.Card,
 		Words: b.Words, At: tx.Now(),
 	}
 	if c.Circle == us.ID {

@@ -116,7 +116,7 @@ func choose(tx *machine.Tx, b Choose) (machine.None, error) {
 	}
 	id, ok := ofWhom.Get(tx, machine.Key{}.Str(person))
 	if !ok {
-		id = strings.ReplaceAll(tx.Fresh().String(), "-", "")
+		id = exchange.FreshID(tx)
 		ofWhom.Put(tx, machine.Key{}.Str(person), id)
 	}
 	cards.Put(tx, machine.Key{}.Str(id), shown{

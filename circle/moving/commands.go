@@ -1,9 +1,7 @@
 package moving
 
 import (
-	"encoding/hex"
-	"strings"
-	"unicode/utf8"
+	"cmp"
 
 	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/circle/machine"
@@ -80,33 +78,6 @@ type Delivered struct {
 	Refused bool   `cbor:"4,keyasint,omitempty" json:"refused,omitempty"`
 }
 
-func checkID(id string) error {
-	if raw, err := hex.DecodeString(id); err != nil || len(raw) != len(machine.ID{}) {
-		return machine.Refuse("malformed", "This names no move.")
-	}
-	return nil
-}
-
-func checkCircle(circle string) error {
-	if !letter.CircleID(circle).Valid() {
-		return machine.Refuse("malformed", "This names no circle.")
-	}
-	return nil
-}
-
-func checkWords(w machine.Private) error {
-	text := w.Clear()
-	switch {
-	case w.IsSealed():
-		return w.CheckSealed("text", 4*MaxWordsRunes)
-	case utf8.RuneCountInString(text) > MaxWordsRunes:
-		return machine.Refuse("bad_text", "Say it in at most %d letters.", MaxWordsRunes)
-	case !letter.Readable(strings.ReplaceAll(text, "\n", " "), 4*MaxWordsRunes):
-		return machine.Refuse("bad_text", "There are signs in the text that cannot be shown.")
-	}
-	return nil
-}
-
 func checkName(n machine.Private) error {
 	if n.IsSealed() {
 		return n.CheckSealed("name", 4*member.MaxNameRunes)
@@ -116,12 +87,8 @@ func checkName(n machine.Private) error {
 
 // Check implements machine.Checker.
 func (a Ask) Check() error {
-	for _, err := range []error{checkCircle(a.Circle), checkName(a.Name), checkWords(a.Words)} {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return cmp.Or(exchange.CheckCircle(a.Circle), checkName(a.Name),
+		exchange.CheckWords(a.Words, MaxWordsRunes))
 }
 
 // Check implements machine.Checker.
@@ -134,33 +101,20 @@ func (g Go) Check() error {
 
 // Check implements machine.Checker.
 func (d Decide) Check() error {
-	for _, err := range []error{checkCircle(d.Circle), checkID(d.ID)} {
-		if err != nil {
-			return err
-		}
-	}
-	if !d.Yes {
-		return nil
-	}
-	if err := checkName(d.Name); err != nil {
+	if err := cmp.Or(exchange.CheckCircle(d.Circle), exchange.CheckID(d.ID)); err != nil || !d.Yes {
 		return err
 	}
-	return exchange.SetCode{Code: d.Code}.Check()
+	return cmp.Or(checkName(d.Name), exchange.SetCode{Code: d.Code}.Check())
 }
 
 // Check implements machine.Checker.
 func (a Asked) Check() error {
-	for _, err := range []error{checkID(a.ID), checkName(a.Name), checkWords(a.Words)} {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return cmp.Or(exchange.CheckID(a.ID), checkName(a.Name), exchange.CheckWords(a.Words, MaxWordsRunes))
 }
 
 // Check implements machine.Checker.
 func (a Answered) Check() error {
-	if err := checkID(a.ID); err != nil || !a.Yes {
+	if err := exchange.CheckID(a.ID); err != nil || !a.Yes {
 		return err
 	}
 	if !letter.Readable(a.Origin, 200) {
@@ -176,18 +130,12 @@ func (a Arrived) Check() error {
 
 // Check implements machine.Checker.
 func (p Packet) Check() error {
-	if err := checkID(p.ID); err != nil {
-		return err
-	}
-	return Go{Link: p.Link}.Check()
+	return cmp.Or(exchange.CheckID(p.ID), Go{Link: p.Link}.Check())
 }
 
 // Check implements machine.Checker.
 func (d Delivered) Check() error {
-	if err := checkCircle(d.Circle); err != nil {
-		return err
-	}
-	return checkID(d.ID)
+	return cmp.Or(exchange.CheckCircle(d.Circle), exchange.CheckID(d.ID))
 }
 
 // Sealed implements machine.Personal.

@@ -7,8 +7,6 @@
 package moving
 
 import (
-	"strings"
-
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/circle/machine"
@@ -170,7 +168,7 @@ func ask(tx *machine.Tx, b Ask) (machine.None, error) {
 	}
 	b.Name.Of, b.Words.Of = person, person
 	m := move{
-		ID: strings.ReplaceAll(tx.Fresh().String(), "-", ""), Person: person, Circle: b.Circle, Name: b.Name,
+		ID: exchange.FreshID(tx), Person: person, Circle: b.Circle, Name: b.Name,
 		Words: b.Words,
 	}
 	byID.Put(tx, machine.Key{}.Str(m.ID), person)

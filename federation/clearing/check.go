@@ -3,6 +3,7 @@ package clearing
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Check says whether a proposal is right for what it says the obligations are: nil, or the first thing wrong.
@@ -73,13 +74,7 @@ func Check(p Proposal) error {
 func ends(labels []Label, o Obligation) (from, to int, err error) {
 	find := func(name string) (int, bool) {
 		return slices.BinarySearchFunc(labels, name, func(l Label, name string) int {
-			switch {
-			case l.Circle < name:
-				return -1
-			case l.Circle > name:
-				return 1
-			}
-			return 0
+			return strings.Compare(l.Circle, name)
 		})
 	}
 	from, one := find(o.Debtor)

@@ -48,7 +48,12 @@ func ReadCSV(from io.Reader) ([]Obligation, error) {
 		}
 		o := Obligation{Debtor: strings.Clone(row[0]), Creditor: strings.Clone(row[1])}
 		var wrong error
-		if o.Minutes, wrong = strconv.ParseInt(row[2], 10, 64); wrong != nil {
+		o.Minutes, wrong = strconv.ParseInt(row[2], 10, 64)
+		switch {
+		case errors.Is(wrong, strconv.ErrRange):
+			return nil, fmt.Errorf("line %d: %s minutes are more than can be counted: %w", line, row[2],
+				ErrObligation)
+		case wrong != nil:
 			return nil, fmt.Errorf("line %d: %q is no whole number of minutes: %w", line, row[2],
 				ErrObligation)
 		}

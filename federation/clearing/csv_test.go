@@ -26,6 +26,7 @@ func TestReadCSV(t *testing.T) {
 		"debtor,creditor,minutes\na,b,1.5\n": `line 2: "1.5" is no whole number`,
 		"debtor,creditor,minutes\n\"a,b,1\n": "line 2",
 		"debtor,creditor,minutes\na,b,0\n":   "want more than 0",
+		"debtor,creditor,minutes\na,b,99999999999999999999\n": "more than can be counted",
 	} {
 		if _, err := clearing.ReadCSV(strings.NewReader(text)); !errors.Is(err, clearing.ErrObligation) ||
 			!strings.Contains(err.Error(), words) {

@@ -4,6 +4,7 @@
 package finder
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
@@ -169,19 +170,9 @@ func (x *index) settle() {
 			x.near = append(x.near, int32(i))
 		}
 		slices.SortFunc(x.near, func(a, b int32) int {
-			return compareCells(x.places[a].cell, x.places[b].cell)
+			return cmp.Compare(x.places[a].cell, x.places[b].cell)
 		})
 		x.sorted = true
 	}
 	x.words.settle()
-}
-
-func compareCells(a, b s2.CellID) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }

@@ -144,7 +144,7 @@ func (x *index) around(center s2.Point, within int) ([]int32, *roaring.Bitmap) {
 	var sets []*roaring.Bitmap
 	for _, cell := range cover {
 		from, _ := slices.BinarySearchFunc(x.near, cell.RangeMin(), func(p int32, c s2.CellID) int {
-			return compareCells(x.places[p].cell, c)
+			return cmp.Compare(x.places[p].cell, c)
 		})
 		for _, p := range x.near[from:] {
 			if x.places[p].cell > cell.RangeMax() {

@@ -47,9 +47,6 @@ func (p *Pages) askForm(v *visit) error {
 }
 
 func (p *Pages) showAsk(v *visit, b askBody) error {
-	if err := v.meetCircle(); err != nil {
-		return err
-	}
 	names, err := v.circleNames()
 	if err != nil {
 		return err
@@ -96,9 +93,6 @@ func (p *Pages) contacts(v *visit) error {
 func (p *Pages) showContacts(v *visit, b contactsBody, id, typed string) error {
 	all, err := ask[findable.Contacts](v, v.self(), "findable.contacts", nil)
 	if err != nil {
-		return err
-	}
-	if err := v.meetCircle(); err != nil {
 		return err
 	}
 	names, err := v.circleNames()

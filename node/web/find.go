@@ -21,9 +21,9 @@ type Finder func(ctx context.Context, by machine.Caller, q directory.Query) ([]d
 const (
 	mileMetres   = 1609.344
 	foundAtOnce  = 20
-	mapWidth     = 600
-	mapHeight    = 400
-	mapMargin    = 60
+	mapWidth     = 360
+	mapHeight    = 260
+	mapMargin    = 45
 	pointsDegree = 100_000
 )
 
@@ -93,9 +93,6 @@ func (p *Pages) find(v *visit) error {
 	b.Days, b.Parts = timeOptions(in.Get("day"), in.Get("part"), &q)
 	found, total, err := p.cfg.Find(v.r.Context(), v.self(), q)
 	if err != nil {
-		return err
-	}
-	if err := v.meetCircle(); err != nil {
 		return err
 	}
 	names, err := v.circleNames()
@@ -190,6 +187,9 @@ func countWords(n int) string {
 
 // circleNames are the names of the circles this one knows, by id, with its own.
 func (v *visit) circleNames() (map[string]string, error) {
+	if err := v.meetCircle(); err != nil {
+		return nil, err
+	}
 	known, err := ask[exchange.Alliances](v, v.self(), "exchange.alliances", nil)
 	if err != nil {
 		return nil, err

@@ -76,9 +76,6 @@ func chosenOn(c directory.Card) findable.Choice {
 }
 
 func (p *Pages) showShown(v *visit, b shownBody, choice findable.Choice, mine findable.Mine) error {
-	if err := v.meetCircle(); err != nil {
-		return err
-	}
 	names, err := v.circleNames()
 	if err != nil {
 		return err
