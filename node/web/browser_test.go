@@ -19,6 +19,7 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/cdproto/webauthn"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/findable"
@@ -165,12 +166,16 @@ func (b *tab) signIn(t *testing.T, name string) {
 	b.complaints()
 }
 
+// press is Enter on a button or a link: a click goes to where it last stood, and misses if the page moves.
+func press(what string) chromedp.Action[chromedp.Void] {
+	return chromedp.SendKeys(chromedp.CSS(what), kb.Enter)
+}
+
 // submit presses a form's button and waits for the page that answers.
 func (b *tab) submit(t *testing.T, button string) {
 	t.Helper()
 	evaluate[chromedp.Void](t, b, `void (document.documentElement.dataset.old = "yes")`)
-	b.do(t, chromedp.Click(chromedp.CSS(button)),
-		chromedp.WaitReady(chromedp.CSS("html:not([data-old]) #maincontent")))
+	b.do(t, press(button), chromedp.WaitReady(chromedp.CSS("html:not([data-old]) #maincontent")))
 }
 
 var axe = sync.OnceValues(func() (string, error) {
@@ -362,14 +367,10 @@ func TestWithoutScripts(t *testing.T) {
 		emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
 		t.Fatal(err)
 	}
-	press := func(button, wait string) {
-		t.Helper()
-		b.do(t, chromedp.Click(chromedp.CSS(button)), chromedp.WaitReady(chromedp.CSS(wait)))
-	}
 	b.open(t, "/enter/"+s.invite("Łukasz"))
-	press("#maincontent button", `form[action="/me/choose"]`)
-	b.do(t, chromedp.SendKeys(chromedp.CSS("#shownName"), "!"), chromedp.Click(chromedp.CSS("#seen")))
-	press("#maincontent .nhsuk-button", "#passkeys")
+	b.do(t, press("#maincontent button"), chromedp.WaitReady(chromedp.CSS(`form[action="/me/choose"]`)))
+	b.do(t, chromedp.SendKeys(chromedp.CSS("#shownName"), "!"), chromedp.SendKeys(chromedp.CSS("#seen"), " "))
+	b.do(t, press("#maincontent .nhsuk-button"), chromedp.WaitReady(chromedp.CSS("#passkeys")))
 	s.earn("Łukasz", 180, "community lunch", "")
 
 	b.open(t, "/coins/give?to=pool")
@@ -380,10 +381,11 @@ func TestWithoutScripts(t *testing.T) {
 	}
 	b.do(t, chromedp.SendKeys(chromedp.CSS("#picture"), picture))
 	b.do(t, chromedp.SendKeys(chromedp.CSS("#alt"), "Beans"))
-	press("#maincontent form[method=post] > .nhsuk-button", ".cc-station__picture")
+	b.do(t, press("#maincontent form[method=post] > .nhsuk-button"),
+		chromedp.WaitReady(chromedp.CSS(".cc-station__picture")))
 	b.open(t, "/coins")
-	press(`form[action="/coins/code"] button`, "#my-code")
-	press(".cc-header__out", `form[action="/signin/link"]`)
+	b.do(t, press(`form[action="/coins/code"] button`), chromedp.WaitReady(chromedp.CSS("#my-code")))
+	b.do(t, press(".cc-header__out"), chromedp.WaitReady(chromedp.CSS(`form[action="/signin/link"]`)))
 	if got := view[coin.Mine](s.town, "Łukasz", "coin.mine"); got.Balance != 90 {
 		t.Errorf("after it all: %+v", got)
 	}
@@ -421,7 +423,7 @@ func TestShowOlder(t *testing.T) {
 	b := s.tab(t)
 	b.signIn(t, "Ben")
 	b.open(t, "/coins")
-	b.do(t, chromedp.Click(chromedp.CSS("#older a")),
+	b.do(t, press("#older a"),
 		chromedp.PollFunction[chromedp.Void](
 			`() => document.querySelectorAll(".cc-statement tbody tr").length === 27`))
 	if where := evaluate[string](t, b, "location.pathname"); where != "/coins" {
@@ -483,7 +485,7 @@ func TestPasskey(t *testing.T) {
 	b.submit(t, `form[action="/me/passkeys/remove"] button`)
 	b.submit(t, ".cc-header__out")
 	b.complaints()
-	b.do(t, chromedp.Click(chromedp.CSS("[data-passkey=signin]")),
+	b.do(t, press("[data-passkey=signin]"),
 		chromedp.PollFunction[chromedp.Void](`() => document.querySelector("#passkey-status").textContent &&
 			!document.querySelector("[data-passkey=signin]").disabled`))
 	said := evaluate[string](t, b, `document.querySelector("#passkey-status").textContent`)
