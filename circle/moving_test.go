@@ -24,7 +24,9 @@ func tell(t *testing.T, from, to *town) {
 		case moving.StageAsked:
 			kind, body = "moving.asked", moving.Asked{ID: o.ID, Name: text(o.Name), Words: text(o.Words)}
 		case moving.StageLeft:
-			kind, body = "moving.packet", moving.Packet{ID: o.ID, Link: o.Link}
+			kind, body = "moving.packet", moving.Packet{
+				ID: o.ID, Link: o.Link, Was: o.Person, Proof: []byte("signed"),
+			}
 		default: // an answer
 		}
 		for range 2 { // said twice, for the first word may be lost
@@ -265,5 +267,40 @@ func TestMoveForgotten(t *testing.T) {
 	hb.must("node", "moving.step", moving.Step{})
 	if p, _ := member.Find(hb.kv, alice); p.Status != member.Moved {
 		t.Errorf("%+v", p)
+	}
+}
+
+// TestMoveForgottenWholly: a circle that was put back to before somebody even asked lets them go on its own
+// word that they left, and on nobody else's.
+func TestMoveForgottenWholly(t *testing.T) {
+	d := newDuo(t)
+	hb, bh := d.towns[0], d.towns[1]
+	ben := hb.people["Ben"]
+	peer := machine.Caller{Actor: machine.PeerActor(string(bh.id))}
+	hear := func(a moving.Arrived) member.Person {
+		t.Helper()
+		if out := hb.send(hb.command(peer, "moving.arrived", a)); out.Refusal != nil {
+			t.Fatal(out.Refusal)
+		}
+		settle(t, hb, bh)
+		hb.must("node", "moving.step", moving.Step{})
+		p, _ := member.Find(hb.kv, ben)
+		return p
+	}
+	home := moving.Arrived{ID: strings.Repeat("7", 32), Code: "IRENE222", Origin: "https://bh.example"}
+	if p := hear(home); p.Status != member.Active {
+		t.Errorf("he left, and the circle never said so: %+v", p)
+	}
+	home.Person = "nobody"
+	hear(home)
+	home.Person = ben
+	for range 2 {
+		if p := hear(home); p.Status != member.Moved {
+			t.Errorf("he is at home here still: %+v", p)
+		}
+	}
+	open := func(p machine.Private) ([]byte, bool) { return p.Data, true }
+	if out := moving.Again(hb.kv, open); len(out) != 0 {
+		t.Errorf("told once more, though he is there already: %+v", out)
 	}
 }

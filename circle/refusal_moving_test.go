@@ -90,7 +90,7 @@ func movingCases(_ *testing.T, s *stage) map[string]kindCase {
 // movingPeerCases are the kinds by which other circles tell of moves.
 func movingPeerCases(s *stage) map[string]kindCase {
 	peer, alice, none := machine.PeerActor(string(s.bh.id)), s.moveOf("Alice"), strings.Repeat("7", 32)
-	link := secret("first link there")
+	link, long := secret("first link there"), strings.Repeat("w", 65)
 	answer := func(id, code string) moving.Answered { return moving.Answered{ID: id, Yes: true, Code: code} }
 	packet := func(id string) moving.Packet { return moving.Packet{ID: id, Link: link} }
 	home := func(id, code string) moving.Arrived { return moving.Arrived{ID: id, Code: code} }
@@ -111,11 +111,14 @@ func movingPeerCases(s *stage) map[string]kindCase {
 			{peer, "", packet(oneID), "not_expected"},
 			{peer, "", packet(none), "not_expected"},
 			{peer, "", moving.Packet{ID: otherID}, "malformed"},
+			{peer, "", moving.Packet{ID: otherID, Link: link, Was: long}, "malformed"},
+			{peer, "", moving.Packet{ID: otherID, Link: link, Proof: make([]byte, 65)}, "malformed"},
 			{"Alice", "", packet(otherID), "not_allowed"},
 		}},
 		"moving.arrived": {good: asked{by: peer, body: home(alice, "ALICE333")}, refused: []asked{
 			{peer, "", home("x", "ALICE333"), "malformed"},
 			{peer, "", home(alice, "x"), "bad_code"},
+			{peer, "", moving.Arrived{ID: none, Code: "ALICE333", Person: long}, "malformed"},
 			{"Alice", "", home(alice, "ALICE333"), "not_allowed"},
 		}},
 	}

@@ -80,10 +80,15 @@ func (c *cards) moveMessage(o moving.Outgoing) any {
 	case moving.StageAsked:
 		return courier.MoveAsk{From: us, To: o.Circle, ID: o.ID, Name: o.Name, Words: o.Words}
 	case moving.StageLeft:
-		return courier.MovePacket{From: us, To: o.Circle, ID: o.ID, Link: o.Link[:]}
+		left := courier.Leaving{From: us, To: o.Circle, ID: o.ID, Person: o.Person}
+		return courier.MovePacket{
+			From: us, To: o.Circle, ID: o.ID, Link: o.Link[:], Person: o.Person,
+			Proof: left.Sign(c.letters.keys.Circle),
+		}
 	case moving.StageHere:
 		return courier.MoveArrived{
 			From: us, To: o.Circle, ID: o.ID, Code: o.Code, Origin: c.letters.origin,
+			Person: o.Person, Proof: o.Proof,
 		}
 	default:
 		return courier.MoveAnswer{
@@ -116,9 +121,16 @@ func (l *letters) gotMove(ctx context.Context, peer exchange.PeerState, msg any)
 	case courier.MoveAnswer:
 		kind, body = "moving.answered", moving.Answered{ID: m.ID, Yes: m.Yes, Code: m.Code, Origin: m.Origin}
 	case courier.MoveArrived:
-		kind, body = "moving.arrived", moving.Arrived{ID: m.ID, Code: m.Code, Origin: m.Origin}
+		at := moving.Arrived{ID: m.ID, Code: m.Code, Origin: m.Origin}
+		left := courier.Leaving{From: l.keys.CircleID(), To: peer.Circle, ID: m.ID, Person: m.Person}
+		if left.Signed(l.keys.CirclePublic(), m.Proof) {
+			at.Person = m.Person
+		}
+		kind, body = "moving.arrived", at
 	case courier.MovePacket:
-		kind, body = "moving.packet", moving.Packet{ID: m.ID, Link: machine.Hash(m.Link)}
+		kind, body = "moving.packet", moving.Packet{
+			ID: m.ID, Link: machine.Hash(m.Link), Was: m.Person, Proof: m.Proof,
+		}
 	default:
 		return courier.Refused{Code: courier.Malformed, Message: "not a request"}, nil
 	}

@@ -2,6 +2,7 @@ package moving
 
 import (
 	"cmp"
+	"crypto/ed25519"
 
 	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/circle/machine"
@@ -57,6 +58,9 @@ type Answered struct {
 type Packet struct {
 	ID   string       `cbor:"1,keyasint" json:"id"`
 	Link machine.Hash `cbor:"2,keyasint" json:"link"`
+	Was  string       `cbor:"3,keyasint,omitempty" json:"was,omitempty" doc:"their id at home"`
+	// The home's signature that they left, for the home itself: see courier.Leaving.
+	Proof []byte `cbor:"4,keyasint,omitempty" json:"proof,omitempty"`
 }
 
 // Arrived is what came from another circle: somebody who has moved there is at home there. It is said again
@@ -65,6 +69,7 @@ type Arrived struct {
 	ID     string `cbor:"1,keyasint" json:"id"`
 	Code   string `cbor:"2,keyasint" json:"code"`
 	Origin string `cbor:"3,keyasint,omitempty" json:"origin,omitempty"`
+	Person string `cbor:"4,keyasint,omitempty" json:"person,omitempty" doc:"who, if we signed that they left"`
 }
 
 // Step takes moves on as far as they go: coins that are left follow, and whoever has none any more leaves.
@@ -125,12 +130,20 @@ func (a Answered) Check() error {
 
 // Check implements machine.Checker.
 func (a Arrived) Check() error {
-	return Answered{ID: a.ID, Yes: true, Code: a.Code, Origin: a.Origin}.Check()
+	return cmp.Or(Answered{ID: a.ID, Yes: true, Code: a.Code, Origin: a.Origin}.Check(),
+		checkLeft(a.Person, nil))
 }
 
 // Check implements machine.Checker.
 func (p Packet) Check() error {
-	return cmp.Or(exchange.CheckID(p.ID), Go{Link: p.Link}.Check())
+	return cmp.Or(exchange.CheckID(p.ID), Go{Link: p.Link}.Check(), checkLeft(p.Was, p.Proof))
+}
+
+func checkLeft(person string, proof []byte) error {
+	if len(person) > maxPersonBytes || len(proof) > ed25519.SignatureSize {
+		return machine.Refuse("malformed", "Who left is told in at most %d bytes.", maxPersonBytes)
+	}
+	return nil
 }
 
 // Check implements machine.Checker.

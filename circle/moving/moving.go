@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	dayMillis  = 24 * 60 * 60 * 1000
-	linkMillis = 14 * dayMillis // of the first link in the new circle
-	maxWaiting = 100            // of one other circle, without an answer
+	dayMillis      = 24 * 60 * 60 * 1000
+	linkMillis     = 14 * dayMillis // of the first link in the new circle
+	maxPersonBytes = 64
+	maxWaiting     = 100 // of one other circle, without an answer
 
 	tryAgainMillis = 60_000 // after coins came back
 )
@@ -88,7 +89,7 @@ type move struct {
 	Had       int64           `cbor:"14,keyasint"` // what there was then
 }
 
-// arrival is somebody's move here. CBOR keys 10 and up are free.
+// arrival is somebody's move here. CBOR keys 12 and up are free.
 type arrival struct {
 	ID        string          `cbor:"1,keyasint"`
 	Circle    string          `cbor:"2,keyasint"` // where from
@@ -99,6 +100,8 @@ type arrival struct {
 	Person    string          `cbor:"7,keyasint"` // once expected
 	Code      string          `cbor:"8,keyasint"`
 	Delivered bool            `cbor:"9,keyasint"`
+	Was       string          `cbor:"10,keyasint,omitempty"` // their id at home, and its signature that
+	Proof     []byte          `cbor:"11,keyasint,omitempty"` // they left: see courier.Leaving
 }
 
 var (
@@ -382,7 +385,7 @@ func packet(tx *machine.Tx, b Packet) (machine.None, error) {
 	if err := member.AddLink(tx, a.Person, b.Link, tx.Now()+linkMillis); err != nil {
 		return machine.None{}, err
 	}
-	a.Stage, a.At = StageHere, tx.Now()
+	a.Stage, a.At, a.Was, a.Proof = StageHere, tx.Now(), b.Was, b.Proof
 	arrivals.Put(tx, key, a)
 	return machine.None{}, nil
 }
@@ -393,13 +396,28 @@ func (f feature) arrived(tx *machine.Tx, b Arrived) (machine.None, error) {
 	if err != nil {
 		return machine.None{}, err
 	}
-	person, _ := byID.Get(tx, machine.Key{}.Str(b.ID))
+	person, known := byID.Get(tx, machine.Key{}.Str(b.ID))
+	if !known && b.Person != "" {
+		return machine.None{}, f.leaveAgain(tx, circle, b)
+	}
 	m, ok := moves.Get(tx, moveKey(person))
 	if !ok || m.ID != b.ID || m.Circle != circle || m.Stage >= StageLeaving {
 		return machine.None{}, nil
 	}
 	m.Code, m.Origin = b.Code, b.Origin
 	return machine.None{}, f.goOn(tx, put(tx, m, StageLeaving))
+}
+
+// leaveAgain has a person leave who did so by this circle's own signature, though it was put back to before
+// they asked.
+func (f feature) leaveAgain(tx *machine.Tx, circle string, b Arrived) error {
+	m, ok := moves.Get(tx, moveKey(b.Person))
+	if _, err := member.Known(tx, b.Person); err != nil || ok && m.Stage >= StageLeaving {
+		return nil //nolint:nilerr // not here any more, or not yet: nothing is to be done
+	}
+	m = move{ID: b.ID, Person: b.Person, Circle: circle, Code: b.Code, Origin: b.Origin}
+	byID.Put(tx, machine.Key{}.Str(m.ID), m.Person)
+	return f.goOn(tx, put(tx, m, StageLeaving))
 }
 
 func delivered(tx *machine.Tx, b Delivered) (machine.None, error) {

@@ -90,6 +90,8 @@ type Outgoing struct {
 	Words  string       // of asked
 	Code   string       // of expected
 	Link   machine.Hash // of left
+	Person string       // who left, by their id at home: of left and here
+	Proof  []byte       // of here: the home's signature that they left
 }
 
 // Again lists what is told once more to circles that have begun a new life of their letters, for they may
@@ -100,6 +102,7 @@ func Again(r machine.Reader, open func(p machine.Private) ([]byte, bool)) []Outg
 		if a.Stage == StageHere {
 			out = append(out, Outgoing{
 				Circle: letter.CircleID(a.Circle), ID: a.ID, Stage: StageHere, Code: a.Code,
+				Person: a.Was, Proof: a.Proof,
 			})
 		}
 	}
@@ -114,7 +117,7 @@ func Again(r machine.Reader, open func(p machine.Private) ([]byte, bool)) []Outg
 			out = append(out, o)
 		}
 		if m.Stage == StageSettled {
-			o.Stage = StageLeft
+			o.Stage, o.Person = StageLeft, m.Person
 			out = append(out, o)
 		}
 	}
@@ -137,6 +140,8 @@ func Outgoings(r machine.Reader, open func(p machine.Private) ([]byte, bool)) []
 				continue
 			}
 			o.Name, o.Words = string(name), string(words)
+		} else {
+			o.Person = m.Person
 		}
 		out = append(out, o)
 	}

@@ -94,6 +94,14 @@ func messages(t testing.TB) map[string]any {
 			From: circle(1), To: circle(2), ID: strings.Repeat("a", 32), Code: "DEVDEV22",
 			Origin: "https://bh.example",
 		},
+		"movearrivedagain": courier.MoveArrived{
+			From: circle(1), To: circle(2), ID: strings.Repeat("a", 32), Code: "DEVDEV22",
+			Person: "pdev", Proof: bytes.Repeat([]byte{2}, 64),
+		},
+		"movepacketsigned": courier.MovePacket{
+			From: circle(1), To: circle(2), ID: strings.Repeat("a", 32), Link: bytes.Repeat([]byte{1}, 32),
+			Person: "pdev", Proof: bytes.Repeat([]byte{2}, 64),
+		},
 		"movepacket": courier.MovePacket{
 			From: circle(1), To: circle(2), ID: strings.Repeat("a", 32), Link: bytes.Repeat([]byte{1}, 32),
 		},

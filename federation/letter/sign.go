@@ -55,6 +55,7 @@ const (
 	ForVerdict Purpose = "carecircle sign verdict v1\x00"
 	ForMember  Purpose = "carecircle sign member card v1\x00"
 	ForAck     Purpose = "carecircle sign card taken back v1\x00"
+	ForLeft    Purpose = "carecircle sign left v1\x00"
 )
 
 // Sign returns the 64-byte Ed25519 signature of b. The same key and bytes always give the same signature.

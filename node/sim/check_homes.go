@@ -18,13 +18,17 @@ func checkHomes(s *sim) {
 			}
 			s.enteredOnce(a.ID)
 			away, _ := moving.Standings(home.state())
+			leaving := false // with coins that a restore brought back
 			for _, m := range away {
-				was, _ := member.Find(home.state(), m.Person)
-				leaving := m.Stage == moving.StageLeaving // with coins that a restore brought back
-				late := s.res.Restores == 0 || s.calmed()
-				if m.ID == a.ID && was.Status == member.Active && !leaving && late {
-					s.fail("homes", "%s is at home in %s and in %s", a.ID, t.name, home.name)
+				if m.ID == a.ID {
+					s.movers[a.ID] = m.Person // a restore may bring them back and have the move forgotten
+					leaving = m.Stage == moving.StageLeaving
 				}
+			}
+			was, _ := member.Find(home.state(), s.movers[a.ID])
+			late := s.res.Restores == 0 || s.calmed()
+			if was.Status == member.Active && !leaving && late {
+				s.fail("homes", "%s is at home in %s and in %s", a.ID, t.name, home.name)
 			}
 		}
 	}

@@ -102,9 +102,14 @@ func moveMessage(t *town, o moving.Outgoing) any {
 	case moving.StageAsked:
 		return courier.MoveAsk{From: t.id, To: o.Circle, ID: o.ID, Name: o.Name, Words: o.Words}
 	case moving.StageLeft:
-		return courier.MovePacket{From: t.id, To: o.Circle, ID: o.ID, Link: o.Link[:]}
+		left := courier.Leaving{From: t.id, To: o.Circle, ID: o.ID, Person: o.Person}
+		return courier.MovePacket{
+			From: t.id, To: o.Circle, ID: o.ID, Link: o.Link[:], Person: o.Person, Proof: left.Sign(t.key),
+		}
 	case moving.StageHere:
-		return courier.MoveArrived{From: t.id, To: o.Circle, ID: o.ID, Code: o.Code}
+		return courier.MoveArrived{
+			From: t.id, To: o.Circle, ID: o.ID, Code: o.Code, Person: o.Person, Proof: o.Proof,
+		}
 	default:
 		return courier.MoveAnswer{
 			From: t.id, To: o.Circle, ID: o.ID, Yes: o.Stage == moving.StageExpected, Code: o.Code,
@@ -123,9 +128,16 @@ func (t *town) gotMove(from *town, msg any, reply func(msg any)) {
 	case courier.MoveAnswer:
 		t.fromPeer(from, "moving.answered", moving.Answered{ID: m.ID, Yes: m.Yes, Code: m.Code}, reply, told)
 	case courier.MovePacket:
-		t.fromPeer(from, "moving.packet", moving.Packet{ID: m.ID, Link: machine.Hash(m.Link)}, reply, told)
+		t.fromPeer(from, "moving.packet", moving.Packet{
+			ID: m.ID, Link: machine.Hash(m.Link), Was: m.Person, Proof: m.Proof,
+		}, reply, told)
 	case courier.MoveArrived:
-		t.fromPeer(from, "moving.arrived", moving.Arrived{ID: m.ID, Code: m.Code}, reply, told)
+		at := moving.Arrived{ID: m.ID, Code: m.Code}
+		left := courier.Leaving{From: t.id, To: from.id, ID: m.ID, Person: m.Person}
+		if left.Signed(t.public(), m.Proof) {
+			at.Person = m.Person
+		}
+		t.fromPeer(from, "moving.arrived", at, reply, told)
 	default:
 		reply(courier.Refused{Code: courier.Malformed, Message: "not a request"})
 	}

@@ -135,6 +135,7 @@ type sim struct {
 	asked     []*request
 	links     map[string]machine.Hash // by move: the first link in the new circle
 	moved     map[string]bool         // moves that are done
+	movers    map[string]string       // who, at the home they left, by move
 	trace     trace
 	rounds    []checker
 	found     map[string]int // violations by checker
@@ -175,7 +176,7 @@ func newSim(o Options, m *machine.Machine, n *notary) *sim {
 		opt: o, notary: n, dice: dice{o.Seed}, trace: newTrace(o.Watch), machine: m,
 		res:  Result{Seed: o.Seed, Seen: map[string]int{}},
 		byID: map[letter.CircleID]*town{}, found: map[string]int{}, shaken: map[pair]bool{},
-		links: map[string]machine.Hash{}, moved: map[string]bool{},
+		links: map[string]machine.Hash{}, moved: map[string]bool{}, movers: map[string]string{},
 	}
 	s.rounds = s.checkers()
 	return s
