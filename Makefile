@@ -157,7 +157,7 @@ bench: build ## measure: Go benchmarks, then the running program
 	$(call stage,search,bin/carecircle bench search -o json)
 
 .PHONY: soak
-soak: build ## run the long tests of the real program; that of three replicas under fire lasts MINUTES
+soak: build ## run the long tests of the real program; those under fire last MINUTES each
 	$(GO) test ./cmd/carecircle -run '$(SOAK)' -count=1 -timeout 0 -v -args -soak -minutes=$(MINUTES)
 
 .PHONY: clean

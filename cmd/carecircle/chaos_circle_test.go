@@ -56,7 +56,7 @@ type chaosCircle struct {
 
 func newChaosCircle(t testing.TB) *chaosCircle {
 	t.Helper()
-	c := &chaosCircle{t: t, net: newNetwork(t)}
+	c := &chaosCircle{t: t, net: newNetwork(t, chaosReplicas)}
 	home := t.TempDir()
 	for i := range chaosReplicas {
 		at := c.net.addr(i)

@@ -20,8 +20,8 @@ import (
 )
 
 var (
-	soakMinutes = flag.Int("minutes", 10, "how long TestThreeReplicasSoak is under fire with -soak")
-	chaosSeed   = flag.Uint64("seed", 0, "what TestThreeReplicasSoak draws its faults from; 0: the clock")
+	soakMinutes = flag.Int("minutes", 10, "how long each test under fire lasts with -soak")
+	chaosSeed   = flag.Uint64("seed", 0, "what tests under fire draw their faults from; 0: the clock")
 )
 
 const (

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -28,6 +29,7 @@ const dayMinutes = 24 * 60
 type killable struct {
 	dir, name, base, id string
 	operator            *api.Client
+	front               []string // what starts its node, if not this process
 	people              []killedPerson
 
 	mu   sync.Mutex
@@ -41,20 +43,37 @@ type killedPerson struct {
 }
 
 func newKillable(t *testing.T, name string) *killable {
+	t.Helper()
 	dir := t.TempDir() + "/" + strings.ToLower(name)
 	c := &killable{dir: dir, name: name, base: initNode(t, dir, name)}
-	token, err := node.OperatorToken(dir)
+	c.begin(t)
+	return c
+}
+
+// newKillableIn makes a circle whose node is in a network namespace.
+func newKillableIn(t *testing.T, n *network, at int, name string) *killable {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "node")
+	initNodeAt(t, dir, name, n.addr(at), "7001", "7101")
+	c := &killable{dir: dir, name: name, base: "http://" + n.addr(at) + ":7001", front: n.front(at)}
+	c.begin(t)
+	return c
+}
+
+// begin starts the node for the first time.
+func (c *killable) begin(t *testing.T) {
+	t.Helper()
+	token, err := node.OperatorToken(c.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.operator = api.NewClient(c.base, token)
-	c.node = startServe(t, dir)
-	t.Cleanup(func() { c.kill() })
+	c.node = startServe(t, c.dir, c.front...)
+	t.Cleanup(c.kill)
 	c.node.waitReady(t)
 	c.do(t, c.operator, "coin.policy", coin.SetPolicy{
 		FloorMinutes: -300, EarnDayMinutes: dayMinutes, ReviewOn: "2099-09-30", Decision: "T-1",
 	}, nil)
-	return c
 }
 
 // kill kills the node, if it lives.
@@ -68,7 +87,7 @@ func (c *killable) kill() {
 func (c *killable) restart(t *testing.T) *process {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.node = startServe(t, c.dir)
+	c.node = startServe(t, c.dir, c.front...)
 	return c.node
 }
 
@@ -98,22 +117,28 @@ func (c *killable) addPerson(t *testing.T, code string) {
 	c.do(t, c.operator, "member.invite", member.Invite{
 		Name: machine.Text("", "Person "+code), Link: hash, Until: time.Now().Add(time.Hour).UnixMilli(),
 	}, &made)
-	asked, err := json.Marshal(map[string]string{"link": secret})
+	client, err := c.enter(t.Context(), secret, 1+len(c.people))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var entered auth.Entered
-	device := api.NewClient(c.base, "").From(fmt.Sprintf("192.0.2.%d", 1+len(c.people)))
-	if err := device.Call(t.Context(), http.MethodPost, "/api/v1/enter", asked, &entered); err != nil {
-		t.Fatal(err)
-	}
-	p := killedPerson{
-		id: made.Person, code: code, client: api.NewClient(c.base, entered.Token),
-		minutes: dayMinutes,
-	}
+	p := killedPerson{id: made.Person, code: code, client: client, minutes: dayMinutes}
 	c.do(t, p.client, "exchange.code", exchange.SetCode{Code: code}, nil)
 	c.do(t, c.operator, "coin.earn", coin.Earn{Person: p.id, Minutes: dayMinutes, Activity: "garden"}, nil)
 	c.people = append(c.people, p)
+}
+
+// enter signs somebody in by a link, from a device of that number.
+func (c *killable) enter(ctx context.Context, secret string, device int) (*api.Client, error) {
+	asked, err := json.Marshal(map[string]string{"link": secret})
+	if err != nil {
+		return nil, err
+	}
+	var entered auth.Entered
+	from := api.NewClient(c.base, "").From(fmt.Sprintf("192.0.2.%d", device))
+	if err := from.Call(ctx, http.MethodPost, "/api/v1/enter", asked, &entered); err != nil {
+		return nil, err
+	}
+	return api.NewClient(c.base, entered.Token), nil
 }
 
 // meet makes the other circle known by the card its node shows.
@@ -186,25 +211,28 @@ type told struct {
 }
 
 // untilAnswered sends the same request again and again until the node answers it.
-func untilAnswered(ctx context.Context, as *api.Client, id string, body exchange.Pay) (told, error) {
-	var out told
+func untilAnswered(ctx context.Context, as *api.Client, id string, body exchange.Pay) (out told, err error) {
+	out.answer, out.tries, err = insist(ctx, as, id, "exchange.pay", body, &out.paid)
+	if errors.As(err, &out.refusal) {
+		err = nil
+	}
+	return out, err
+}
+
+// insist sends a command again and again until the node does or refuses it.
+func insist(ctx context.Context, as *api.Client, id, kind string, body, into any) (api.Answer, int, error) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		out.tries++
-		answer, err := as.Do(ctx, id, "", "exchange.pay", body, &out.paid)
+	for tries := 1; ; tries++ {
+		answer, err := as.Do(ctx, id, "", kind, body, into)
 		var refusal *machine.Error
-		switch {
-		case err == nil:
-			out.answer = answer
-			return out, nil
-		case errors.As(err, &refusal) && refusal.Code != "unavailable" && refusal.Code != "too_many_requests":
-			out.refusal = refusal
-			return out, nil
+		if err == nil || errors.As(err, &refusal) && refusal.Code != "unavailable" &&
+			refusal.Code != "too_many_requests" {
+			return answer, tries, err
 		}
 		select {
 		case <-ctx.Done():
-			return out, errors.Join(ctx.Err(), err)
+			return answer, tries, errors.Join(ctx.Err(), err)
 		case <-tick.C:
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -66,14 +67,15 @@ func (s *said) String() string {
 	return s.text.String()
 }
 
-// startServe starts the node in a directory as a process. The test must end it; it ends with the test anyway.
-func startServe(tb testing.TB, dir string) *process {
+// startServe starts the node in a directory as a process, by another program where that is named. The test
+// must end it; it ends with the test anyway.
+func startServe(tb testing.TB, dir string, by ...string) *process {
 	tb.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p, err := spawn(self, dir)
+	p, err := spawn(self, dir, by...)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -83,7 +85,7 @@ func startServe(tb testing.TB, dir string) *process {
 // spawn starts the program, or this test binary in its place, by another one where that is named.
 func spawn(program, dir string, by ...string) (_ *process, err error) {
 	p := &process{ready: make(chan struct{}), ended: make(chan struct{})}
-	line := append(by, program, "serve", "--data", dir, "--log-level", "error")
+	line := append(slices.Clone(by), program, "serve", "--data", dir, "--log-level", "error")
 	p.cmd = exec.Command(line[0], line[1:]...)
 	p.cmd.Env = append(os.Environ(), runSwitch+"=1")
 	p.cmd.Stderr = &p.said
@@ -169,10 +171,14 @@ func initNode(tb testing.TB, dir, name string) (base string) {
 	if err := errors.Join(err, err2); err != nil {
 		tb.Fatal(err)
 	}
-	call(tb, "init", "--data", dir, "--name", name, "--place", name, "--aim", "To test", "--founder",
-		"Farida",
-		"--http", "127.0.0.1:"+http, "--letters", "/ip4/127.0.0.1/tcp/"+letters)
+	initNodeAt(tb, dir, name, "127.0.0.1", http, letters)
 	return "http://127.0.0.1:" + http
+}
+
+func initNodeAt(tb testing.TB, dir, name, address, http, letters string) {
+	tb.Helper()
+	call(tb, "init", "--data", dir, "--name", name, "--place", name, "--aim", "To test", "--founder",
+		"Farida", "--http", address+":"+http, "--letters", "/ip4/"+address+"/tcp/"+letters)
 }
 
 // call runs a command of the program in this process and returns what it printed. It must succeed.
