@@ -57,7 +57,8 @@ type commonwealth struct {
 	office  *killable
 	souls   []*soul
 	dice    *rand.Rand
-	all     []*crossing // of which the answers must stand
+	all     []*crossing            // of which the answers must stand
+	losses  map[[2]*killable]int64 // minutes, of a circle by another
 
 	moved int // codes given to those who moved
 
@@ -111,7 +112,10 @@ func (c *commonwealth) String() string {
 
 func newCommonwealth(t *testing.T, seed uint64) *commonwealth {
 	t.Helper()
-	c := &commonwealth{t: t, net: newNetwork(t, soakCircles+1), dice: rand.New(rand.NewPCG(seed, 1))}
+	c := &commonwealth{
+		t: t, net: newNetwork(t, soakCircles+1), dice: rand.New(rand.NewPCG(seed, 1)),
+		losses: map[[2]*killable]int64{},
+	}
 	for i, name := range []string{"Ashby", "Birch", "Cragg", "Dale", "Esk"} {
 		x := newKillableIn(t, c.net, i, name)
 		c.circles = append(c.circles, x)
@@ -375,10 +379,18 @@ func (c *commonwealth) judge(s *soul, x *crossing, paid sideOf, got map[*soul]ma
 		x.to.minutes += x.body.Minutes
 		c.settled++
 	case paid.state == "returned" && (x.to == nil || x.body.Patience != 0):
-		if there, ok := got[x.to][tid]; ok {
-			c.t.Errorf("%s has payment %s back, yet there it is %+v", s.name, tid, there)
-		}
 		c.returned++
+		there, ok := got[x.to][tid]
+		if !ok {
+			return
+		}
+		// They had answered when the hub decided, and what they gave stays given, at their circle's loss.
+		if x.to == nil || there.minutes != x.body.Minutes {
+			c.t.Errorf("%s has payment %s back, yet there it is %+v", s.name, tid, there)
+			return
+		}
+		x.to.minutes += x.body.Minutes
+		c.losses[[2]*killable{x.to.home, x.from}] += x.body.Minutes
 	default:
 		c.t.Errorf("%s made payment %s as %+v and was told %+v; now it is %+v", s.name, tid, x.body, x.told,
 			paid)
@@ -422,6 +434,10 @@ func (c *commonwealth) balances() {
 		}]
 		if one != -other {
 			c.t.Errorf("%s has %d minutes for %s, which has %d", x.name, one, y.name, other)
+		}
+		lost, want := accounts[[2]string{x.id, coin.LossPrefix + y.id}], c.losses[[2]*killable{x, y}]
+		if lost != -want {
+			c.t.Errorf("%s has lost %d minutes to %s, want %d", x.name, -lost, y.name, want)
 		}
 	})
 }
