@@ -166,7 +166,8 @@ func (c *commonwealth) putBack(x *killable, from string) {
 	c.settle()
 }
 
-// askAgain asks every request of those who still live where they did once more, after all were killed.
+// askAgain asks every request that was done, of those who still live where they did, once more, after all
+// nodes were killed.
 func (c *commonwealth) askAgain() {
 	c.t.Helper()
 	for _, x := range c.circles {
@@ -175,7 +176,8 @@ func (c *commonwealth) askAgain() {
 	}
 	asked := 0
 	for _, p := range c.all {
-		if !slices.ContainsFunc(c.souls, func(s *soul) bool { return s.client == p.by }) {
+		here := slices.ContainsFunc(c.souls, func(s *soul) bool { return s.client == p.by })
+		if !here || p.told.refusal != nil { // a refusal before the log is one of the moment
 			continue
 		}
 		asked++
@@ -183,11 +185,7 @@ func (c *commonwealth) askAgain() {
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		same := again.paid == p.told.paid && again.answer.Position == p.told.answer.Position
-		if p.told.refusal != nil {
-			same = again.refusal != nil && *again.refusal == *p.told.refusal
-		}
-		if !same {
+		if again.paid != p.told.paid || again.answer.Position != p.told.answer.Position {
 			c.t.Errorf("payment %s was answered %+v, then %+v", p.id, p.told, again)
 		}
 	}
