@@ -100,8 +100,7 @@ func TestMove(t *testing.T) {
 	if had != 51*60 {
 		t.Fatal(had)
 	}
-	there := accepted(t, hb, bh)
-	link := secret("alice's first link there")
+	there, link := accepted(t, hb, bh), secret("alice's first link there")
 	enter := member.Enter{Link: link, Session: secret("alice there"), Until: bh.now + day}
 	if out := bh.do("node", "member.enter", enter); out.Refusal == nil {
 		t.Fatal("she enters before she has left")
@@ -146,6 +145,7 @@ func TestMove(t *testing.T) {
 		t.Errorf("coins for her: %+v", out)
 	}
 	tell(t, hb, bh)
+	keepsProof(t, bh, alice)
 	enter.Until = bh.now + day
 	bh.must("node", "member.enter", enter)
 	if p, _ := member.Find(bh.kv, there); p.Status != member.Active {
@@ -153,6 +153,15 @@ func TestMove(t *testing.T) {
 	}
 	// She may still ask to be forgotten where she lived.
 	hb.must("operator", "member.erase", member.Erase{Person: alice, How: "phone", On: "2026-01-02"})
+}
+
+// keepsProof wants a circle to keep, for the home that somebody left, what it signed when they did.
+func keepsProof(t *testing.T, w *town, was string) {
+	t.Helper()
+	back := moving.Again(w.kv, func(p machine.Private) ([]byte, bool) { return p.Data, true })
+	if len(back) != 1 || back[0].Person != was || string(back[0].Proof) != "signed" {
+		t.Errorf("what the home signed is not kept for it: %+v", back)
+	}
 }
 
 // TestMoveRefused: who is not taken stays, and may ask another circle.

@@ -121,12 +121,9 @@ func (l *letters) gotMove(ctx context.Context, peer exchange.PeerState, msg any)
 	case courier.MoveAnswer:
 		kind, body = "moving.answered", moving.Answered{ID: m.ID, Yes: m.Yes, Code: m.Code, Origin: m.Origin}
 	case courier.MoveArrived:
-		at := moving.Arrived{ID: m.ID, Code: m.Code, Origin: m.Origin}
-		left := courier.Leaving{From: l.keys.CircleID(), To: peer.Circle, ID: m.ID, Person: m.Person}
-		if left.Signed(l.keys.CirclePublic(), m.Proof) {
-			at.Person = m.Person
+		kind, body = "moving.arrived", moving.Arrived{
+			ID: m.ID, Code: m.Code, Origin: m.Origin, Person: m.WhoLeft(peer.Circle, l.keys.CirclePublic()),
 		}
-		kind, body = "moving.arrived", at
 	case courier.MovePacket:
 		kind, body = "moving.packet", moving.Packet{
 			ID: m.ID, Link: machine.Hash(m.Link), Was: m.Person, Proof: m.Proof,

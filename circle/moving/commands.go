@@ -7,6 +7,7 @@ import (
 	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
+	"github.com/carecircle/carecircle/federation/courier"
 	"github.com/carecircle/carecircle/federation/letter"
 )
 
@@ -140,8 +141,8 @@ func (p Packet) Check() error {
 }
 
 func checkLeft(person string, proof []byte) error {
-	if len(person) > maxPersonBytes || len(proof) > ed25519.SignatureSize {
-		return machine.Refuse("malformed", "Who left is told in at most %d bytes.", maxPersonBytes)
+	if len(person) > courier.MaxPersonBytes || len(proof) > ed25519.SignatureSize {
+		return machine.Refuse("malformed", "Who left is told in at most %d bytes.", courier.MaxPersonBytes)
 	}
 	return nil
 }

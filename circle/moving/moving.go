@@ -15,10 +15,9 @@ import (
 )
 
 const (
-	dayMillis      = 24 * 60 * 60 * 1000
-	linkMillis     = 14 * dayMillis // of the first link in the new circle
-	maxPersonBytes = 64
-	maxWaiting     = 100 // of one other circle, without an answer
+	dayMillis  = 24 * 60 * 60 * 1000
+	linkMillis = 14 * dayMillis // of the first link in the new circle
+	maxWaiting = 100            // of one other circle, without an answer
 
 	tryAgainMillis = 60_000 // after coins came back
 )

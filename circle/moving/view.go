@@ -90,7 +90,7 @@ type Outgoing struct {
 	Words  string       // of asked
 	Code   string       // of expected
 	Link   machine.Hash // of left
-	Person string       // who left, by their id at home: of left and here
+	Person string       // by their id at home: of asked, left and here
 	Proof  []byte       // of here: the home's signature that they left
 }
 
@@ -110,14 +110,16 @@ func Again(r machine.Reader, open func(p machine.Private) ([]byte, bool)) []Outg
 		if m.Stage == StageRefused || m.Link == (machine.Hash{}) && m.Stage >= StageLeaving {
 			continue // not to be taken, or back here from an older copy and at home there
 		}
-		o := Outgoing{Circle: letter.CircleID(m.Circle), ID: m.ID, Stage: StageAsked, Link: m.Link}
+		o := Outgoing{
+			Circle: letter.CircleID(m.Circle), ID: m.ID, Stage: StageAsked, Link: m.Link, Person: m.Person,
+		}
 		if name, ok := open(m.Name); ok {
 			words, _ := open(m.Words)
 			o.Name, o.Words = string(name), string(words)
 			out = append(out, o)
 		}
 		if m.Stage == StageSettled {
-			o.Stage, o.Person = StageLeft, m.Person
+			o.Stage = StageLeft
 			out = append(out, o)
 		}
 	}
@@ -129,7 +131,9 @@ func Again(r machine.Reader, open func(p machine.Private) ([]byte, bool)) []Outg
 func Outgoings(r machine.Reader, open func(p machine.Private) ([]byte, bool)) []Outgoing {
 	var out []Outgoing
 	for _, m := range moves.All(r, nil, nil) {
-		o := Outgoing{Circle: letter.CircleID(m.Circle), ID: m.ID, Stage: m.Stage, Link: m.Link}
+		o := Outgoing{
+			Circle: letter.CircleID(m.Circle), ID: m.ID, Stage: m.Stage, Link: m.Link, Person: m.Person,
+		}
 		if m.Delivered || m.Stage != StageAsked && m.Stage != StageLeft {
 			continue
 		}
@@ -140,8 +144,6 @@ func Outgoings(r machine.Reader, open func(p machine.Private) ([]byte, bool)) []
 				continue
 			}
 			o.Name, o.Words = string(name), string(words)
-		} else {
-			o.Person = m.Person
 		}
 		out = append(out, o)
 	}

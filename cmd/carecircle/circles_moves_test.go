@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -68,8 +66,7 @@ func (c *commonwealth) move(ctx context.Context, s *soul, to *killable) error {
 	if err := coming("waiting"); err != nil {
 		return err
 	}
-	c.moved++
-	code := fmt.Sprintf("%sMOVED%c%c", s.code[:1], 'A'+c.moved/20%20, 'A'+c.moved%20)
+	code := fmt.Sprintf("%sMOVED%c%c", s.code[:1], 'A'+c.moves/20%20, 'A'+c.moves%20)
 	err = command(ctx, to.operator, "moving.decide", moving.Decide{
 		Circle: s.home.id, ID: at.ID, Yes: true, Name: machine.Text("", s.name), Code: code,
 	})
@@ -125,25 +122,11 @@ func (c *commonwealth) enter(ctx context.Context, s *soul, secret string) error 
 	}
 }
 
-// copyOf copies a circle's directory.
-func (c *commonwealth) copyOf(x *killable) string {
-	c.t.Helper()
-	x.kill()
-	to := filepath.Join(c.t.TempDir(), "copy")
-	copyTree(c.t, x.dir, to)
-	x.restart(c.t).waitReady(c.t)
-	return to
-}
-
 // putBack puts an old copy in the place of a circle's directory. Who lives there has to sign in anew; what
 // the circle answered since then it may answer otherwise, for its log has been taken back.
 func (c *commonwealth) putBack(x *killable, from string) {
 	c.t.Helper()
-	x.kill()
-	if err := errors.Join(os.RemoveAll(x.dir), os.Rename(from, x.dir)); err != nil {
-		c.t.Fatal(err)
-	}
-	x.restart(c.t).waitReady(c.t)
+	x.putBack(c.t, from)
 	c.settle()
 	c.all = slices.DeleteFunc(c.all, func(p *crossing) bool { return p.from == x })
 	for _, s := range c.souls {
@@ -177,7 +160,7 @@ func (c *commonwealth) askAgain() {
 	asked := 0
 	for _, p := range c.all {
 		here := slices.ContainsFunc(c.souls, func(s *soul) bool { return s.client == p.by })
-		if !here || p.told.refusal != nil { // a refusal before the log is one of the moment
+		if !here || p.told.refusal != nil { // for the moment only: see look
 			continue
 		}
 		asked++
@@ -198,13 +181,9 @@ func (c *commonwealth) logs() {
 	c.t.Helper()
 	var logs []export.Checked
 	for _, x := range c.circles {
-		path := filepath.Join(c.t.TempDir(), x.name+".log")
-		if err := os.WriteFile(path, []byte(call(c.t, "export", "--data", x.dir)), 0o600); err != nil {
-			c.t.Fatal(err)
-		}
-		checked, err := verifyFile(path)
-		if err != nil || !checked.OK() || checked.Sum != 0 || checked.Circle != x.id {
-			c.t.Errorf("the log of %s gives %+v, %v", x.name, checked, err)
+		_, checked := x.checkedLog(c.t)
+		if !checked.OK() || checked.Sum != 0 || checked.Circle != x.id {
+			c.t.Errorf("the log of %s gives %+v", x.name, checked)
 		}
 		logs = append(logs, checked)
 	}

@@ -60,8 +60,6 @@ type commonwealth struct {
 	all     []*crossing            // of which the answers must stand
 	losses  map[[2]*killable]int64 // minutes, of a circle by another
 
-	moved int // codes given to those who moved
-
 	kills, cuts, moves, settled, returned, repeats int
 }
 
@@ -87,9 +85,13 @@ func TestCirclesSoak(t *testing.T) {
 	began := time.Now()
 	for r := range rounds {
 		if r == rounds/3 {
-			copied = c.copyOf(old)
+			copied = old.copied(t)
 		}
-		c.round(fire, each, r == rounds/3, copied != "" && r <= 2*rounds/3, old)
+		var shunned *killable // nobody moves to where they would have to be welcomed once more
+		if r >= rounds/3 && r <= 2*rounds/3 {
+			shunned = old
+		}
+		c.round(fire, each, r == rounds/3, shunned)
 		c.look()
 		if t.Failed() {
 			c.say()
@@ -154,11 +156,11 @@ func (c *commonwealth) pairs(do func(x, y *killable)) {
 }
 
 // round is a time under fire, in which people pay and one of them moves.
-func (c *commonwealth) round(fire time.Duration, each int, hubOut, spare bool, old *killable) {
+func (c *commonwealth) round(fire time.Duration, each int, hubOut bool, shunned *killable) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), fire+settleAtMost)
 	defer cancel()
-	mover, to := c.whoMoves(spare, old)
+	mover, to := c.whoMoves(shunned)
 	if mover != nil {
 		mover.moving = true
 	}
@@ -192,13 +194,12 @@ func (c *commonwealth) round(fire time.Duration, each int, hubOut, spare bool, o
 	c.settle()
 }
 
-// whoMoves draws somebody who owes nothing, and where to. Nobody moves to a circle that is to be put back to
-// before they came: its people would have to say yes to them once more.
-func (c *commonwealth) whoMoves(spare bool, old *killable) (*soul, *killable) {
+// whoMoves draws somebody who owes nothing, and where to.
+func (c *commonwealth) whoMoves(shunned *killable) (*soul, *killable) {
 	for range 20 {
 		s := c.souls[c.dice.IntN(len(c.souls))]
 		to := c.circles[c.dice.IntN(len(c.circles))]
-		if s.minutes > 0 && to != s.home && (!spare || to != old) {
+		if s.minutes > 0 && to != s.home && to != shunned {
 			return s, to
 		}
 	}
@@ -322,25 +323,6 @@ func (c *commonwealth) say() {
 	}
 }
 
-// payments lists what a person's circle says of their payments.
-func (s *soul) payments(t *testing.T) (out, in map[machine.ID]sideOf) {
-	t.Helper()
-	out, in = map[machine.ID]sideOf{}, map[machine.ID]sideOf{}
-	var list exchange.Payments
-	s.home.view(t, s.client, "exchange.payments", &list)
-	for _, x := range list.Payments {
-		into := out
-		if x.Incoming {
-			into = in
-		}
-		if _, twice := into[x.Payment]; twice {
-			t.Errorf("%s has payment %s twice", s.name, x.Payment)
-		}
-		into[x.Payment] = sideOf{x.State, x.Minutes, s.id}
-	}
-	return out, in
-}
-
 // look holds both sides' words on the round's payments against each other, and everybody's coins against
 // them.
 func (c *commonwealth) look() {
@@ -348,14 +330,17 @@ func (c *commonwealth) look() {
 	got := map[*soul]map[machine.ID]sideOf{}
 	mine := map[*soul]map[machine.ID]sideOf{}
 	for _, s := range c.souls {
-		mine[s], got[s] = s.payments(c.t)
+		mine[s], got[s] = map[machine.ID]sideOf{}, map[machine.ID]sideOf{}
+		s.home.payments(c.t, s.client, s.id, mine[s], got[s])
 	}
 	for _, s := range c.souls {
 		for _, x := range s.sent {
-			if x.told.refusal != nil {
-				continue // too little left: nothing was to come of it
+			switch no := x.told.refusal; {
+			case no == nil:
+				c.judge(s, x, mine[s][x.told.paid.Payment], got)
+			case no.Code != "not_heard": // which is for the moment, and not remembered
+				c.t.Errorf("%s was refused payment %s: %v", s.name, x.id, no)
 			}
-			c.judge(s, x, mine[s][x.told.paid.Payment], got)
 		}
 		c.all = append(c.all, s.sent...)
 		s.sent = nil

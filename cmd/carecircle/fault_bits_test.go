@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -138,6 +139,14 @@ func (f *faulty) reauthorise(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.operator = api.NewClient(f.operator.Base(), token)
+}
+
+// replaceTree moves one directory to the place of another.
+func replaceTree(t *testing.T, dir, from string) {
+	t.Helper()
+	if err := errors.Join(os.RemoveAll(dir), os.Rename(from, dir)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // copyTree copies a directory with its holes.

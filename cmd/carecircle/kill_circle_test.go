@@ -91,6 +91,24 @@ func (c *killable) restart(t *testing.T) *process {
 	return c.node
 }
 
+// copied copies the circle's directory while its node is dead.
+func (c *killable) copied(t *testing.T) string {
+	t.Helper()
+	c.kill()
+	to := filepath.Join(t.TempDir(), "copy")
+	copyTree(t, c.dir, to)
+	c.restart(t).waitReady(t)
+	return to
+}
+
+// putBack puts a copy in the place of the circle's directory.
+func (c *killable) putBack(t *testing.T, from string) {
+	t.Helper()
+	c.kill()
+	replaceTree(t, c.dir, from)
+	c.restart(t).waitReady(t)
+}
+
 // do has a command done that nothing hinders.
 func (c *killable) do(t *testing.T, as *api.Client, kind string, body, result any) {
 	t.Helper()

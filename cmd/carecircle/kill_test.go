@@ -92,7 +92,7 @@ func plan(t *testing.T, both [2]*killable, count int, dice *rand.Rand) []*paymen
 		}
 		switch {
 		case i%10 == 7:
-			p.body.Code, p.want = "NOBODY22", "returned"
+			p.body.Code, p.want = nobodysCode, "returned"
 		case i%20 == 4:
 			p.body.Minutes, p.want = 99_999, "refused"
 		default:
@@ -180,23 +180,31 @@ func paymentsOf(t *testing.T, c *killable) (out, in map[machine.ID]sideOf) {
 	t.Helper()
 	out, in = map[machine.ID]sideOf{}, map[machine.ID]sideOf{}
 	for _, p := range c.people {
-		var list exchange.Payments
-		c.view(t, p.client, "exchange.payments", &list)
-		if len(list.Payments) >= exchange.MaxPaymentsShown {
-			t.Fatalf("%s lists %d payments of one person: take more people", c.name, len(list.Payments))
-		}
-		for _, x := range list.Payments {
-			into := out
-			if x.Incoming {
-				into = in
-			}
-			if _, twice := into[x.Payment]; twice {
-				t.Errorf("%s lists payment %s twice", c.name, x.Payment)
-			}
-			into[x.Payment] = sideOf{x.State, x.Minutes, p.id}
+		if n := c.payments(t, p.client, p.id, out, in); n >= exchange.MaxPaymentsShown {
+			t.Fatalf("%s lists %d payments of one person: take more people", c.name, n)
 		}
 	}
 	return out, in
+}
+
+// payments adds what the circle lists of one person's payments, and tells how many those are.
+func (c *killable) payments(
+	t *testing.T, as *api.Client, person string, out, in map[machine.ID]sideOf,
+) int {
+	t.Helper()
+	var list exchange.Payments
+	c.view(t, as, "exchange.payments", &list)
+	for _, x := range list.Payments {
+		into := out
+		if x.Incoming {
+			into = in
+		}
+		if _, twice := into[x.Payment]; twice {
+			t.Errorf("%s lists payment %s twice", c.name, x.Payment)
+		}
+		into[x.Payment] = sideOf{x.State, x.Minutes, person}
+	}
+	return len(list.Payments)
 }
 
 // checkPayments holds both sides' lists of payments against what was planned.
@@ -296,20 +304,27 @@ func checkAnswers(t *testing.T, both [2]*killable, all []*payment) {
 	checkBalances(t, both)
 }
 
+// checkedLog exports the circle's log, and checks it with nothing but the file.
+func (c *killable) checkedLog(t *testing.T) (path string, checked export.Checked) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), c.name+".log")
+	if err := os.WriteFile(path, []byte(call(t, "export", "--data", c.dir)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	checked, err := verifyFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path, checked
+}
+
 // checkLogs exports both logs and checks them with nothing but the files.
 func checkLogs(t *testing.T, both [2]*killable) {
 	t.Helper()
 	var logs []export.Checked
 	args := []string{"verify"}
 	for _, c := range both {
-		path := filepath.Join(t.TempDir(), c.name+".log")
-		if err := os.WriteFile(path, []byte(call(t, "export", "--data", c.dir)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		checked, err := verifyFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		path, checked := c.checkedLog(t)
 		if checked.Circle != c.id || len(checked.Mirrors) != 1 || checked.Mirrors[0].BookMinutes == 0 {
 			t.Errorf("the log of %s gives %+v", c.name, checked)
 		}

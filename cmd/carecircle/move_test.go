@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -201,12 +200,7 @@ func (h *house) copy() string {
 func (h *house) putBack(from string) {
 	h.Helper()
 	h.process.kill()
-	if err := os.RemoveAll(h.dir); err != nil {
-		h.Fatal(err)
-	}
-	if err := os.Rename(from, h.dir); err != nil {
-		h.Fatal(err)
-	}
+	replaceTree(h.T, h.dir, from)
 	h.process = startServe(h, h.dir)
 	h.process.waitReady(h)
 }

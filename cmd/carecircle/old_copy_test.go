@@ -2,8 +2,6 @@ package main
 
 import (
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -28,19 +26,9 @@ func TestOldCopyComesBack(t *testing.T) {
 	}
 	all := pay()
 	north := both[0]
-	north.kill()
-	copied := filepath.Join(t.TempDir(), "copy")
-	copyTree(t, north.dir, copied)
-	north.restart(t).waitReady(t)
+	copied := north.copied(t)
 	all = append(all, pay()...)
-	north.kill()
-	if err := os.RemoveAll(north.dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(copied, north.dir); err != nil {
-		t.Fatal(err)
-	}
-	north.restart(t).waitReady(t)
+	north.putBack(t, copied)
 	waitSettled(t, both)
 	checkPayments(t, both, all)
 	checkBalances(t, both)

@@ -60,6 +60,15 @@ type Leaving struct {
 	ID, Person string
 }
 
+// WhoLeft is the person who has moved to the circle that this came from, where their home, with this key, has
+// signed it; empty where not.
+func (m MoveArrived) WhoLeft(came letter.CircleID, home ed25519.PublicKey) string {
+	if (Leaving{From: m.To, To: came, ID: m.ID, Person: m.Person}).Signed(home, m.Proof) {
+		return m.Person
+	}
+	return ""
+}
+
 // text gives each part its end: none of them has a zero byte in it.
 func (l Leaving) text() []byte {
 	return []byte(string(l.From) + "\x00" + string(l.To) + "\x00" + l.ID + "\x00" + l.Person)
@@ -73,10 +82,10 @@ func (l Leaving) Signed(pub ed25519.PublicKey, sig []byte) bool {
 	return letter.ForLeft.Verify(pub, l.text(), sig) == nil
 }
 
-const (
-	linkBytes = 32
-	maxPerson = 64
-)
+// MaxPersonBytes bounds the id of who left.
+const MaxPersonBytes = 64
+
+const linkBytes = 32
 
 func checkMoves(msg any) (uint8, error) {
 	switch m := msg.(type) {
@@ -102,7 +111,7 @@ func checkLeaving(person string, proof []byte) error {
 	if person == "" && len(proof) == 0 {
 		return nil
 	}
-	if person == "" || !letter.Readable(person, maxPerson) || len(proof) != ed25519.SignatureSize {
+	if person == "" || !letter.Readable(person, MaxPersonBytes) || len(proof) != ed25519.SignatureSize {
 		return fmt.Errorf("who left: %w", ErrMessage)
 	}
 	return nil

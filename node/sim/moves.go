@@ -132,12 +132,9 @@ func (t *town) gotMove(from *town, msg any, reply func(msg any)) {
 			ID: m.ID, Link: machine.Hash(m.Link), Was: m.Person, Proof: m.Proof,
 		}, reply, told)
 	case courier.MoveArrived:
-		at := moving.Arrived{ID: m.ID, Code: m.Code}
-		left := courier.Leaving{From: t.id, To: from.id, ID: m.ID, Person: m.Person}
-		if left.Signed(t.public(), m.Proof) {
-			at.Person = m.Person
-		}
-		t.fromPeer(from, "moving.arrived", at, reply, told)
+		t.fromPeer(from, "moving.arrived", moving.Arrived{
+			ID: m.ID, Code: m.Code, Person: m.WhoLeft(from.id, t.public()),
+		}, reply, told)
 	default:
 		reply(courier.Refused{Code: courier.Malformed, Message: "not a request"})
 	}
