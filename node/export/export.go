@@ -237,6 +237,10 @@ func (b *beancount) name(p posting) string {
 		return "Assets:Circles:" + strings.ToUpper(tail(p.account))
 	case coin.KindIssuance:
 		return "Equity:Issuance"
+	case coin.KindLoss:
+		return "Expenses:Losses:" + strings.ToUpper(tail(p.account))
+	case coin.KindSuspense:
+		return "Assets:Suspense:Of-" + strings.ToUpper(tail(p.account))
 	default:
 		return "Assets:Pool"
 	}
