@@ -313,3 +313,40 @@ func TestMoveForgottenWholly(t *testing.T) {
 		t.Errorf("told once more, though he is there already: %+v", out)
 	}
 }
+
+// TestMoveOnForgotten: a circle that was put back to before somebody came hears first that they have moved
+// on, by its own word, and then that they come. They come, are the same person, and leave again.
+func TestMoveOnForgotten(t *testing.T) {
+	d := newDuo(t)
+	hb, bh := d.towns[0], d.towns[1]
+	from := machine.Caller{Actor: machine.PeerActor(string(hb.id))}
+	hear := func(kind string, body any) {
+		t.Helper()
+		if out := bh.send(bh.command(from, kind, body)); out.Refusal != nil {
+			t.Fatal(out.Refusal)
+		}
+	}
+	for i, forgotten := range []bool{false, true} {
+		id := strings.Repeat(string(rune('7'+i)), 32)
+		who := moving.PersonOf(string(hb.id), id)
+		on := moving.Arrived{
+			ID: strings.Repeat("9", 32), Code: "ALYCE222", Origin: "https://on.example", Person: who,
+		}
+		if forgotten {
+			hear("moving.arrived", on)
+		}
+		hear("moving.asked", moving.Asked{ID: id, Name: text("Alice")})
+		bh.must("Orla", "moving.decide", moving.Decide{
+			Circle: string(hb.id), ID: id, Yes: true, Name: text("Alice"), Person: who,
+			Code: "ALYCE33" + string(rune('2'+i)),
+		})
+		want := member.Invited
+		if forgotten {
+			want = member.Moved
+		}
+		if p, _ := member.Find(bh.kv, who); p.Status != want {
+			t.Errorf("forgotten %v: %+v", forgotten, p)
+		}
+		hear("moving.packet", moving.Packet{ID: id, Link: secret("first link " + id)})
+	}
+}

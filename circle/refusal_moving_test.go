@@ -51,6 +51,8 @@ func movingCases(_ *testing.T, s *stage) map[string]kindCase {
 	}
 	none := strings.Repeat("7", 32)
 	irene := decide(oneID, "Irene", "IRENE333")
+	somebodyElse := irene
+	somebodyElse.Person = moving.PersonOf(bh, otherID)
 	return map[string]kindCase{
 		"moving.ask": {good: asked{by: "Ben", body: ask(bh, "Ben")}, refused: []asked{
 			{"Alice", "", ask(bh, "Alice"), "moving_already"},
@@ -73,6 +75,7 @@ func movingCases(_ *testing.T, s *stage) map[string]kindCase {
 			{"Farida", "", decide(oneID, "Irene", "x"), "bad_code"},
 			{"Farida", "", decide(oneID, "Irene", "ALICE222"), "code_taken"},
 			{"Farida", "", decide("x", "Irene", "IRENE333"), "malformed"},
+			{"Farida", "", somebodyElse, "malformed"},
 			{"Alice", "", irene, "hat_missing"},
 		}},
 		"moving.step": {good: asked{by: "node", body: moving.Step{}}, refused: []asked{

@@ -40,8 +40,8 @@ type cards struct {
 	swept   time.Time
 
 	mu   sync.Mutex
-	busy map[string]time.Time // what is under way, or not to be done again before
-	done map[string]bool      // what is not to be done again at all
+	busy map[string]time.Time     // what is under way, or not to be done again before
+	done map[string]courier.Nonce // what is not to be done again in this life of the other circle
 	full map[letter.CircleID]bool
 }
 
@@ -59,7 +59,7 @@ func openCards(l *letters, dir string) (*cards, error) {
 		return nil, err
 	}
 	return &cards{
-		letters: l, ask: l.ask, finder: f, busy: map[string]time.Time{}, done: map[string]bool{},
+		letters: l, ask: l.ask, finder: f, busy: map[string]time.Time{}, done: map[string]courier.Nonce{},
 		full: map[letter.CircleID]bool{},
 	}, nil
 }

@@ -47,7 +47,7 @@ func (l *letters) live(ctx context.Context) {
 		l.beside(ctx, func() func() {
 			nx, err := newNonce()
 			if err == nil {
-				_, err = l.asNode(ctx, "exchange.begin", exchange.Begin{Nx: nx})
+				_, err = l.asNode(ctx, "exchange.begin", exchange.Begin{Nx: nx, Apart: true})
 			}
 			return func() {
 				l.life.beginning = false

@@ -29,8 +29,8 @@ func (c *cards) moves(ctx context.Context) error {
 		return err
 	}
 	for _, o := range again {
-		what := fmt.Sprint("again ", o.Circle, o.ID, o.Stage, o.life)
-		c.once(ctx, what, func() error { return c.tellAgain(ctx, o.Outgoing) })
+		what := fmt.Sprint("again ", o.Circle, o.ID, o.Stage)
+		c.once(ctx, what, o.life, func() error { return c.tellAgain(ctx, o.Outgoing) })
 	}
 	for _, o := range out {
 		what := "move " + string(o.Circle) + o.ID + o.Stage.String()
@@ -51,19 +51,26 @@ type retold struct {
 	life courier.Nonce
 }
 
-// once does something until it was done, and then never again while this replica runs.
-func (c *cards) once(ctx context.Context, what string, do func() error) {
+// once does something until it was done, and then never again in this life of the other circle while this
+// replica runs. A late letter of an earlier life may hide the newer one: what was begun goes on until it is
+// done.
+func (c *cards) once(ctx context.Context, what string, life courier.Nonce, do func() error) {
 	c.mu.Lock()
-	done := c.done[what]
+	in, done := c.done[what]
+	if done && in != life {
+		delete(c.done, what)
+	}
 	c.mu.Unlock()
-	if done {
+	if done && in == life {
 		return
 	}
 	c.beside(ctx, what, askAgain, func() error {
 		err := do()
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.done[what] = err == nil
+		if err == nil {
+			c.done[what] = life
+		}
 		return err
 	})
 }

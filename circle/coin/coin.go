@@ -18,10 +18,14 @@ const Book = "coins"
 const (
 	Issuance     = "issuance"
 	Pool         = "pool"
-	Suspense     = "suspense" // of people whom the circle forgot when it was put back to an older copy
 	PlacePrefix  = "place/"
 	CirclePrefix = "circle/"
 	LossPrefix   = "loss/" // what the circle bears where another circle did not pay
+
+	// Of people whom the circle forgot when it was put back to an older copy: all of them, where it is not
+	// known whose it was, and each by their id.
+	Suspense       = "suspense"
+	SuspensePrefix = "suspense/"
 )
 
 // Account kinds.
@@ -44,6 +48,7 @@ const (
 	ReasonWelcome  = "welcome"   // the pool's gift to a newcomer
 	ReasonAbroad   = "abroad"    // to or from another circle
 	ReasonReverse  = "reverse"   // an act undone
+	ReasonKept     = "kept"      // kept while the person was not known, and theirs again
 )
 
 // Policy is the circle's coin policy in force.
@@ -246,7 +251,7 @@ func kindOf(id string) string {
 		return KindCircle
 	case strings.HasPrefix(id, LossPrefix):
 		return KindLoss
-	case id == Suspense:
+	case id == Suspense, strings.HasPrefix(id, SuspensePrefix):
 		return KindSuspense
 	default:
 		return KindPerson

@@ -1,6 +1,8 @@
 package coin
 
 import (
+	"strings"
+
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/ledger"
@@ -57,10 +59,33 @@ func openForced(tx *machine.Tx, id string) error {
 	}
 }
 
-// Holder is the account for coins of a person: their own, or the one for people not known any more.
-func Holder(r machine.Reader, person string) string {
+// Holder is the account for coins of a person: their own, or one for people not known any more. Where each of
+// those has one, the coins are theirs again as soon as they are known: see GiveBack.
+func Holder(r machine.Reader, person string, each bool) string {
 	if _, ok := member.Find(r, person); ok {
 		return person
 	}
+	if each && person != "" {
+		return SuspensePrefix + person
+	}
 	return Suspense
+}
+
+// GiveBack gives somebody who is known again what was kept for them, or has them owe it. Person may be the
+// account that it is kept on.
+func GiveBack(tx *machine.Tx, person string) error {
+	person = strings.TrimPrefix(person, SuspensePrefix)
+	kept, ok := Store(tx).Account(Book, SuspensePrefix+person)
+	if _, known := member.Find(tx, person); !ok || !known || kept.Posted == 0 {
+		return nil
+	}
+	m := Movement{
+		Op: ledger.OpPost, ID: tx.Fresh(), From: kept.ID, To: person, Minutes: kept.Posted,
+		Act: Act{Reason: ReasonKept, Note: machine.Private{Of: person}},
+	}
+	if m.Minutes < 0 {
+		m.From, m.To, m.Minutes = m.To, m.From, -m.Minutes
+	}
+	_, err := Force(tx, m)
+	return err
 }

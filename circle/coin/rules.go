@@ -305,7 +305,10 @@ func reverse(tx *machine.Tx, b Reverse) (Moved, error) {
 	if !ok {
 		return Moved{}, machine.Refuse("act_unknown", "There is no such act to undo.")
 	}
-	if act.Reason == ReasonAbroad {
+	switch act.Reason {
+	case ReasonKept:
+		return Moved{}, machine.Refuse("not_reversible", "These coins are this person's, and nobody else's.")
+	case ReasonAbroad:
 		return Moved{}, machine.Refuse("not_reversible",
 			"Coins to or from another circle cannot be undone here alone. Send them back instead.")
 	}

@@ -2,6 +2,7 @@ package coin
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
@@ -232,6 +233,9 @@ func NameOf(rd machine.Read, account string) string {
 	case KindPool:
 		return "the pool"
 	case KindSuspense:
+		if p, ok := member.Find(rd, strings.TrimPrefix(account, SuspensePrefix)); ok {
+			return "what was kept for " + member.NameFor(rd, p.ID)
+		}
 		return "people not known any more"
 	case KindLoss:
 		return "losses with " + NameOf(rd, CirclePrefix+account[len(LossPrefix):])

@@ -85,6 +85,7 @@ var (
 	asking   = machine.NewTable[ref]("exchange", "asking")     // peer, side, tid: put to the hub
 	hubs     = machine.NewTable[string]("exchange", "hub")     // the circle that decides
 	lives    = machine.NewTable[courier.Nonce]("exchange", "life")
+	apart    = machine.NewTable[bool]("exchange", "apart")        // see Begin.Apart
 	codes    = machine.NewTable[string]("exchange", "code")       // code: person
 	codeOf   = machine.NewTable[string]("exchange", "code-of")    // person: code
 	forks    = machine.NewTable[fork]("exchange", "equivocation") // peer, seq

@@ -16,6 +16,8 @@ import (
 // Begin begins a new life of this circle's letters: what was agreed with peers' nodes before is void.
 type Begin struct {
 	Nx courier.Nonce `cbor:"1,keyasint" json:"nx"`
+	// From now on, what is taken back for people who were forgotten is kept for each of them by itself.
+	Apart bool `cbor:"2,keyasint,omitempty" json:"apart,omitempty"`
 }
 
 // Heard is what came of a peer's WELCOME.
@@ -35,6 +37,9 @@ func begin(tx *machine.Tx, b Begin) (machine.None, error) {
 		return machine.None{}, machine.Refuse("malformed", "A life has a name.")
 	}
 	lives.Put(tx, machine.Key{}, b.Nx)
+	if b.Apart {
+		apart.Put(tx, machine.Key{}, true)
+	}
 	return machine.None{}, nil
 }
 

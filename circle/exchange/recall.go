@@ -107,7 +107,7 @@ func holder(tx *machine.Tx, r letter.Record, notes []Opened) string {
 			person = n.Person
 		}
 	}
-	return coin.Holder(tx, person)
+	return coin.Holder(tx, person, apart.Has(tx, machine.Key{}))
 }
 
 func (o Options) recall(tx *machine.Tx, b Recall) (Recalled, error) {

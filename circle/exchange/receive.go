@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/machine"
@@ -399,6 +400,9 @@ func (o Options) post(
 	}
 	if err != nil {
 		return fmt.Errorf("%s of payment %s: %w", post, pm.TID, err)
+	}
+	if strings.HasPrefix(pm.Account, coin.SuspensePrefix) {
+		return coin.GiveBack(tx, pm.Account)
 	}
 	return nil
 }

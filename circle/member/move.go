@@ -46,8 +46,8 @@ func Depart(tx *machine.Tx, person string, to Forward) error {
 
 // Arrive makes a person known who comes from another circle. They are not a member before they enter by a
 // link.
-func Arrive(tx *machine.Tx, name machine.Private) Person {
-	p := Person{ID: PersonID(tx.ID()), Name: name, Status: Invited, Joined: tx.Now()}
+func Arrive(tx *machine.Tx, id string, name machine.Private) Person {
+	p := Person{ID: id, Name: name, Status: Invited, Joined: tx.Now()}
 	p.Name.Of = p.ID
 	put(tx, p)
 	return p

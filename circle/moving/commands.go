@@ -3,6 +3,7 @@ package moving
 import (
 	"cmp"
 	"crypto/ed25519"
+	"crypto/sha256"
 
 	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/circle/machine"
@@ -38,6 +39,15 @@ type Decide struct {
 	Yes    bool            `cbor:"3,keyasint" json:"yes"`
 	Name   machine.Private `cbor:"4,keyasint" json:"name,omitzero" doc:"as they want to be called"`
 	Code   string          `cbor:"5,keyasint,omitempty" json:"code,omitempty" doc:"for receiving their coins"`
+	// Who they are to be here: PersonOf what they asked, so that they are the same if this is decided once
+	// more after a restore. Logs from before have none, and name a person by the command.
+	Person string `cbor:"6,keyasint,omitempty" json:"-"`
+}
+
+// PersonOf is the id here of whoever moves here from a circle by the move with this id.
+func PersonOf(circle, id string) string {
+	sum := sha256.Sum256([]byte("carecircle arrival v1\x00" + circle + "\x00" + id))
+	return member.PersonID(machine.ID(sum[:len(machine.ID{})]))
 }
 
 // Asked is what came from another circle: somebody there wants to move here.
@@ -109,6 +119,9 @@ func (g Go) Check() error {
 func (d Decide) Check() error {
 	if err := cmp.Or(exchange.CheckCircle(d.Circle), exchange.CheckID(d.ID)); err != nil || !d.Yes {
 		return err
+	}
+	if d.Person != "" && d.Person != PersonOf(d.Circle, d.ID) {
+		return machine.Refuse("malformed", "Whoever comes gets their id from what they asked.")
 	}
 	return cmp.Or(checkName(d.Name), exchange.SetCode{Code: d.Code}.Check())
 }
@@ -183,6 +196,7 @@ func (d Decide) Sealed(s machine.Sealing) (any, error) {
 		return d, nil
 	}
 	var err error
-	d.Name, err = s.Under(member.PersonID(s.ID), "name", d.Name)
+	d.Person = PersonOf(d.Circle, d.ID)
+	d.Name, err = s.Under(d.Person, "name", d.Name)
 	return d, err
 }

@@ -7,6 +7,8 @@
 package moving
 
 import (
+	"cmp"
+
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/circle/machine"
@@ -103,10 +105,20 @@ type arrival struct {
 	Proof     []byte          `cbor:"11,keyasint,omitempty"` // they left: see courier.Leaving
 }
 
+// gone is who has left once already, by this circle's own word, but is not known here yet: it was put back to
+// before they came.
+type gone struct {
+	ID     string `cbor:"1,keyasint"` // of the move away
+	Circle string `cbor:"2,keyasint"`
+	Code   string `cbor:"3,keyasint"`
+	Origin string `cbor:"4,keyasint"`
+}
+
 var (
 	moves    = machine.NewTable[move]("moving", "move")       // person
 	byID     = machine.NewTable[string]("moving", "id")       // id: person
 	arrivals = machine.NewTable[arrival]("moving", "arrival") // circle, id
+	goners   = machine.NewTable[gone]("moving", "gone")       // person
 )
 
 var (
@@ -129,7 +141,7 @@ func Feature(o exchange.Options) machine.Feature {
 		machine.Do("moving.go", "Leave for the circle that said yes, with your coins.", member.Signed,
 			f.leave),
 		machine.Do("moving.decide", "Answer somebody of another circle who wants to move here.", coordinator,
-			decide),
+			f.decide),
 		machine.Do("moving.asked", "Take a wish to move here from another circle.", machine.PeerOnly, asked),
 		machine.Do("moving.answered", "Take another circle's answer to a wish to move there.",
 			machine.PeerOnly, answered),
@@ -325,7 +337,7 @@ func asked(tx *machine.Tx, b Asked) (machine.None, error) {
 	return machine.None{}, nil
 }
 
-func decide(tx *machine.Tx, b Decide) (machine.None, error) {
+func (f feature) decide(tx *machine.Tx, b Decide) (machine.None, error) {
 	key := arrivalKey(b.Circle, b.ID)
 	a, ok := arrivals.Get(tx, key)
 	if !ok || a.Stage != StageWaiting {
@@ -333,13 +345,17 @@ func decide(tx *machine.Tx, b Decide) (machine.None, error) {
 	}
 	a.Stage, a.At = StageDeclined, tx.Now()
 	if b.Yes {
-		p := member.Arrive(tx, b.Name)
-		if err := exchange.GiveCode(tx, p.ID, b.Code); err != nil {
+		p := member.Arrive(tx, cmp.Or(b.Person, member.PersonID(tx.ID())), b.Name)
+		err := cmp.Or(exchange.GiveCode(tx, p.ID, b.Code), coin.GiveBack(tx, p.ID))
+		if err != nil {
 			return machine.None{}, err
 		}
 		a.Stage, a.Person, a.Code = StageExpected, p.ID, b.Code
 	}
 	arrivals.Put(tx, key, a)
+	if g, ok := goners.Get(tx, moveKey(a.Person)); ok {
+		return machine.None{}, f.leaveOnceMore(tx, a.Person, g)
+	}
 	return machine.None{}, nil
 }
 
@@ -410,13 +426,24 @@ func (f feature) arrived(tx *machine.Tx, b Arrived) (machine.None, error) {
 // leaveAgain has a person leave who did so by this circle's own signature, though it was put back to before
 // they asked.
 func (f feature) leaveAgain(tx *machine.Tx, circle string, b Arrived) error {
+	g := gone{ID: b.ID, Circle: circle, Code: b.Code, Origin: b.Origin}
+	if _, ok := member.Find(tx, b.Person); !ok {
+		goners.Put(tx, moveKey(b.Person), g)
+		return nil
+	}
 	m, ok := moves.Get(tx, moveKey(b.Person))
 	if _, err := member.Known(tx, b.Person); err != nil || ok && m.Stage >= StageLeaving {
-		return nil //nolint:nilerr // not here any more, or not yet: nothing is to be done
+		return nil //nolint:nilerr // not here any more: nothing is to be done
 	}
-	m = move{ID: b.ID, Person: b.Person, Circle: circle, Code: b.Code, Origin: b.Origin}
-	byID.Put(tx, machine.Key{}.Str(m.ID), m.Person)
-	return f.goOn(tx, put(tx, m, StageLeaving))
+	return f.leaveOnceMore(tx, b.Person, g)
+}
+
+func (f feature) leaveOnceMore(tx *machine.Tx, person string, g gone) error {
+	goners.Delete(tx, moveKey(person))
+	byID.Put(tx, machine.Key{}.Str(g.ID), person)
+	return f.goOn(tx, put(tx, move{
+		ID: g.ID, Person: person, Circle: g.Circle, Code: g.Code, Origin: g.Origin,
+	}, StageLeaving))
 }
 
 func delivered(tx *machine.Tx, b Delivered) (machine.None, error) {

@@ -129,6 +129,8 @@ func (c *commonwealth) putBack(x *killable, from string) {
 	x.putBack(c.t, from)
 	c.settle()
 	c.all = slices.DeleteFunc(c.all, func(p *crossing) bool { return p.from == x })
+	c.welcomeAgain(x)
+	c.settle()
 	for _, s := range c.souls {
 		if s.home == x {
 			if err := c.enter(c.t.Context(), s, ""); err != nil {
@@ -147,6 +149,47 @@ func (c *commonwealth) putBack(x *killable, from string) {
 		return !gone, err
 	})
 	c.settle()
+}
+
+// welcomeAgain has a circle that was put back say yes once more to all who came since, also to those who have
+// left it again.
+func (c *commonwealth) welcomeAgain(x *killable) {
+	c.t.Helper()
+	again := 0
+	waitUntil(c.t, "who came is known once more", func() (bool, error) {
+		var coming moving.Arrivals
+		if err := x.operator.View(c.t.Context(), "moving.arrivals", nil, &coming); err != nil {
+			return false, err
+		}
+		known := map[string]bool{}
+		for _, a := range coming.Arrivals {
+			known[a.Person] = true
+			if a.Stage != "waiting" {
+				continue
+			}
+			again++
+			code := fmt.Sprintf("AGAINX%c%c", 'A'+again/20%20, 'A'+again%20)
+			for _, s := range c.souls {
+				if s.home == x && s.id == moving.PersonOf(a.Circle, a.ID) {
+					code = s.code
+				}
+			}
+			err := command(c.t.Context(), x.operator, "moving.decide", moving.Decide{
+				Circle: a.Circle, ID: a.ID, Yes: true, Name: machine.Text("", a.Name), Code: code,
+			})
+			if err != nil {
+				return false, err
+			}
+		}
+		var list member.People
+		err := x.operator.View(c.t.Context(), "member.list", nil, &list)
+		for _, p := range list.People {
+			known[p.Person] = true
+		}
+		missing := slices.ContainsFunc(c.souls, func(s *soul) bool { return s.home == x && !known[s.id] })
+		return !missing, err
+	})
+	c.t.Logf("%s said yes once more to %d", x.name, again)
 }
 
 // askAgain asks every request that was done, of those who still live where they did, once more, after all

@@ -87,11 +87,7 @@ func TestCirclesSoak(t *testing.T) {
 		if r == rounds/3 {
 			copied = old.copied(t)
 		}
-		var shunned *killable // nobody moves to where they would have to be welcomed once more
-		if r >= rounds/3 && r <= 2*rounds/3 {
-			shunned = old
-		}
-		c.round(fire, each, r == rounds/3, shunned)
+		c.round(fire, each, r == rounds/3)
 		c.look()
 		if t.Failed() {
 			c.say()
@@ -156,11 +152,11 @@ func (c *commonwealth) pairs(do func(x, y *killable)) {
 }
 
 // round is a time under fire, in which people pay and one of them moves.
-func (c *commonwealth) round(fire time.Duration, each int, hubOut bool, shunned *killable) {
+func (c *commonwealth) round(fire time.Duration, each int, hubOut bool) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), fire+settleAtMost)
 	defer cancel()
-	mover, to := c.whoMoves(shunned)
+	mover, to := c.whoMoves()
 	if mover != nil {
 		mover.moving = true
 	}
@@ -195,11 +191,11 @@ func (c *commonwealth) round(fire time.Duration, each int, hubOut bool, shunned 
 }
 
 // whoMoves draws somebody who owes nothing, and where to.
-func (c *commonwealth) whoMoves(shunned *killable) (*soul, *killable) {
+func (c *commonwealth) whoMoves() (*soul, *killable) {
 	for range 20 {
 		s := c.souls[c.dice.IntN(len(c.souls))]
 		to := c.circles[c.dice.IntN(len(c.circles))]
-		if s.minutes > 0 && to != s.home && to != shunned {
+		if s.minutes > 0 && to != s.home {
 			return s, to
 		}
 	}

@@ -129,6 +129,7 @@ func (b *books) pays(id string, d *deal) {
 	default:
 	}
 	d.stage = paid
+	b.givesBack(d.account)
 }
 
 // returns gives the coins of a payment of ours back, whatever was thought of it before.
@@ -141,6 +142,7 @@ func (b *books) returns(id string, d *deal) {
 	default:
 	}
 	d.stage = back
+	b.givesBack(d.account)
 }
 
 // holder is whose account a note to ourselves names, as far as they are still known.
@@ -149,7 +151,16 @@ func (b *books) holder(r letter.Record) string {
 	if _, known := b.active[note.Clear()]; known || b.gone[note.Clear()] {
 		return note.Clear()
 	}
-	return coin.Suspense
+	return coin.SuspensePrefix + note.Clear()
+}
+
+// givesBack has somebody who is known again have what was kept for them.
+func (b *books) givesBack(account string) {
+	who, kept := strings.CutPrefix(account, coin.SuspensePrefix)
+	_, known := b.active[who]
+	if a := b.accounts[account]; kept && a != nil && (known || b.gone[who]) {
+		b.force(account, who, a.posted)
+	}
 }
 
 // offeredBefore takes a payment of ours back that was forgotten.
@@ -210,4 +221,5 @@ func (b *books) takes(id string, d *deal, s letter.Signed) {
 	b.must(err)
 	d.stage, d.minutes, d.account = taken, o.Minutes, b.holder(r)
 	b.force(coin.CirclePrefix+id, d.account, d.minutes)
+	b.givesBack(d.account)
 }

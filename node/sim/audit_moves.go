@@ -4,7 +4,6 @@ import (
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/circle/machine"
-	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/circle/moving"
 	"github.com/carecircle/carecircle/federation/letter"
 	"github.com/carecircle/carecircle/federation/payment"
@@ -18,8 +17,10 @@ func (b *books) moves(c machine.Command, out machine.Outcome) bool {
 	switch c.Kind {
 	case "moving.decide":
 		if d := body[moving.Decide](b, c); d.Yes {
-			p := member.PersonID(c.ID)
+			p := d.Person
 			b.active[p], b.codes[d.Code], b.arrivals[d.Circle+d.ID] = false, p, p
+			b.givesBack(coin.SuspensePrefix + p)
+			b.leavesAgain(out)
 		}
 	case "moving.packet":
 		circle, _ := c.Peer()
@@ -30,15 +31,7 @@ func (b *books) moves(c machine.Command, out machine.Outcome) bool {
 		b.takesAlong(out)
 		b.departs(c.Actor)
 	case "moving.arrived":
-		id := body[moving.Arrived](b, c).ID
-		away, _ := moving.Standings(b.t.state())
-		for _, m := range away {
-			if _, known := b.active[m.Person]; m.ID == id && known && !b.leaving[m.Person] {
-				b.leaving[m.Person] = true
-				b.takesAlong(out)
-				b.departs(m.Person)
-			}
-		}
+		b.leavesAgain(out)
 	case "moving.step":
 		b.takesAlong(out)
 		for person := range b.leaving {
@@ -46,6 +39,17 @@ func (b *books) moves(c machine.Command, out machine.Outcome) bool {
 		}
 	}
 	return true
+}
+
+// leavesAgain has those leave of whom the circle had forgotten that they did.
+func (b *books) leavesAgain(out machine.Outcome) {
+	for _, e := range out.Events {
+		if e.Kind == "moving.leaving" {
+			b.leaving[e.Subject] = true
+			b.takesAlong(out)
+			b.departs(e.Subject)
+		}
+	}
 }
 
 // departs ends somebody's life in the circle when they have no coins left in it, and none on their way.
@@ -65,8 +69,8 @@ func (b *books) takesAlong(out machine.Outcome) {
 		for _, raw := range exchange.Outbox(b.t.state(), letter.CircleID(id), 1, 1<<40) {
 			r, err := letter.Decode(raw)
 			b.must(err)
-			if r.Kind != letter.Propose || r.Head.Seq != out.Position {
-				continue
+			if r.Kind != letter.Propose || r.Head.Seq != out.Position || r.At != b.at {
+				continue // the time, for after a restore a place in the log may be another's
 			}
 			o, err := payment.DecodePropose(r.Body)
 			b.must(err)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/carecircle/carecircle/circle/exchange"
-	"github.com/carecircle/carecircle/circle/moving"
 	"github.com/carecircle/carecircle/federation/payment"
 )
 
@@ -38,8 +37,7 @@ func (s *sim) unrest() string {
 		}
 	}
 	for _, t := range s.towns {
-		telling := len(moving.Outgoings(t.state(), inClear)) > 0 || moving.Due(t.state(), t.clock())
-		if s.movesAbout() && telling {
+		if s.movesAbout() && t.movesOn() {
 			return t.name + " has something to tell of moves"
 		}
 		open := 0

@@ -76,7 +76,7 @@ func (t *town) start() {
 	t.courier = courier.New(t.id, t.nx, s.dice.next())
 	t.up = true
 	t.reopen()
-	t.asNode("exchange.begin", exchange.Begin{Nx: t.nx}, nil)
+	t.asNode("exchange.begin", exchange.Begin{Nx: t.nx, Apart: true}, nil)
 }
 
 // rebuild has a replica lose what it had in memory: it goes back to a snapshot of its own, to one that the

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"iter"
 
 	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/circle/machine"
@@ -9,6 +10,8 @@ import (
 	"github.com/carecircle/carecircle/circle/moving"
 	"github.com/carecircle/carecircle/federation/courier"
 )
+
+const thinkingMillis = 2_000 // people take before they decide
 
 // movesAbout tells whether people move between circles in this run.
 func (s *sim) movesAbout() bool { return s.opt.Seed%3 == 1 }
@@ -24,8 +27,8 @@ func (t *town) tellMoves() {
 	for _, o := range moving.Outgoings(t.state(), inClear) {
 		t.tellMove(fmt.Sprint(o.ID, o.Stage), o, false)
 	}
-	for _, o := range moving.Again(t.state(), inClear) {
-		t.tellMove(fmt.Sprint("again", o.ID, o.Stage, exchange.LifeOf(t.state(), o.Circle)), o, true)
+	for what, o := range t.retold() {
+		t.tellMove(what, o, true)
 	}
 	if moving.Due(t.state(), t.clock()) {
 		t.asNode("moving.step", moving.Step{}, nil)
@@ -35,14 +38,60 @@ func (t *town) tellMoves() {
 	}
 }
 
+// retold is what is told once more in each life of the other circle, and what that is called. A late letter
+// of an earlier life may hide the newer one: what began to be told goes on until it is.
+func (t *town) retold() iter.Seq2[string, moving.Outgoing] {
+	return func(yield func(string, moving.Outgoing) bool) {
+		for _, o := range moving.Again(t.state(), inClear) {
+			what := fmt.Sprint("again", o.ID, o.Stage)
+			if t.telling[what] == wasTold && t.toldIn[what] != exchange.LifeOf(t.state(), o.Circle) {
+				delete(t.telling, what)
+			}
+			if !yield(what, o) {
+				return
+			}
+		}
+	}
+}
+
+// movesOn tells whether something is still to be told of moves, or to be done.
+func (t *town) movesOn() bool {
+	for what := range t.retold() {
+		if t.telling[what] != wasTold {
+			return true
+		}
+	}
+	for _, how := range t.telling {
+		if how == beingTold {
+			return true
+		}
+	}
+	return len(moving.Outgoings(t.state(), inClear)) > 0 || moving.Due(t.state(), t.clock())
+}
+
+// telling is how far something is that is to be told, or done once.
+type telling uint8
+
+const (
+	beingTold telling = iota + 1
+	wasTold
+)
+
 // finishMoves has people end what they began, once the faults are over: those who are waited for decide,
 // those who are welcome go, and those who have left enter.
 func (t *town) finishMoves() {
 	once := func(what string, by machine.Caller, kind string, body any) {
-		if !t.telling[what] {
-			t.telling[what] = true
-			t.propose(t.s.command(by, kind, body), nil)
+		if t.telling[what] != 0 {
+			return
 		}
+		t.telling[what] = beingTold
+		life := t.nx
+		t.s.after(t.s.dice.between(0, thinkingMillis), func() {
+			if t.up && t.nx == life {
+				t.telling[what] = wasTold
+				t.propose(t.s.command(by, kind, body), nil)
+			}
+		})
 	}
 	away, here := moving.Standings(t.state())
 	for _, a := range here {
@@ -76,21 +125,24 @@ func (s *sim) entering(t *town, id string) member.Enter {
 func (s *sim) decision(a moving.Standing) moving.Decide {
 	return moving.Decide{
 		Circle: string(a.Circle), ID: a.ID, Yes: true, Name: machine.Text("", "Newcomer"), Code: s.newCode(),
+		Person: moving.PersonOf(string(a.Circle), a.ID),
 	}
 }
 
 func (t *town) tellMove(what string, o moving.Outgoing, again bool) {
-	if t.telling[what] {
+	if t.telling[what] != 0 {
 		return
 	}
-	t.telling[what] = true
-	done := func() { t.telling[what] = false }
+	t.telling[what], t.toldIn[what] = beingTold, exchange.LifeOf(t.state(), o.Circle)
+	done := func() { delete(t.telling, what) }
 	t.ask(o.Circle, moveMessage(t, o), func(msg any) {
 		refused, no := msg.(courier.Refused)
 		switch {
 		case msg == nil, no && refused.Code != "not_asked" && refused.Code != "too_many":
 			t.s.after(expireMillis, done)
-		case !again:
+		case again:
+			t.telling[what] = wasTold
+		default:
 			body := moving.Delivered{Circle: string(o.Circle), ID: o.ID, Stage: o.Stage, Refused: no}
 			t.asNode("moving.delivered", body, func(machine.Outcome) { done() })
 		}

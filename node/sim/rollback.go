@@ -20,7 +20,7 @@ func (t *town) rollBack() {
 	s := t.s
 	end := len(t.log)
 	n := end - s.dice.below(min(40, end-t.base)+1)
-	if s.dice.chance(100) {
+	if s.dice.chance(100) || s.calm {
 		n = t.base + s.dice.below(end-t.base+1)
 	}
 	before := copyOf{log: t.log, prints: t.prints, outs: t.outs}
@@ -37,6 +37,15 @@ func (t *town) rollBack() {
 	t.cutTo(n)
 	t.restored = t == s.hub || s.dice.chance(500)
 	s.forget(t)
+}
+
+// lateLoss has one circle lose all it had since some time, after everything is done: those who came since
+// have to come once more, and those who left have to leave.
+func (s *sim) lateLoss() {
+	t, before := pick(&s.dice, s.towns), s.rollbacks
+	s.rollbacks = 1000
+	t.crash()
+	s.rollbacks = before
 }
 
 // cutTo has the circle stand where it stood after so many log entries.

@@ -13,6 +13,7 @@ import (
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/federation/charter"
+	"github.com/carecircle/carecircle/federation/courier"
 	"github.com/carecircle/carecircle/federation/letter"
 	"github.com/carecircle/carecircle/federation/payment"
 )
@@ -158,7 +159,8 @@ func (s *sim) newTown(i int) *town {
 	t := &town{
 		s: s, name: string(rune('A' + i)), key: key, told: map[uint64]func(any){},
 		recalling: map[letter.CircleID]bool{}, asking: map[payment.TID]bool{},
-		telling:  map[string]bool{},
+		telling:  map[string]telling{},
+		toldIn:   map[string]courier.Nonce{},
 		reported: map[letter.CircleID]uint64{},
 	}
 	t.id = letter.CircleIDOf(key.Public().(ed25519.PublicKey))

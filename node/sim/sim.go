@@ -163,12 +163,20 @@ func Run(o Options) Result {
 	s.prepareMutation(ticks)
 	s.until(ticks, func() bool { return false })
 	s.calmDown()
-	if !s.until(ticks+settleLimit, s.atRest) {
-		s.fail("liveness", "not at rest %d ms after the faults ended: %s", int64(settleLimit), s.unrest())
+	s.settle(ticks + settleLimit)
+	if s.movesAbout() {
+		s.lateLoss()
+		s.settle(s.now + settleLimit)
 	}
 	s.until(s.now+restMillis, func() bool { return false })
 	s.finish()
 	return s.res
+}
+
+func (s *sim) settle(end int64) {
+	if !s.until(end, s.atRest) {
+		s.fail("liveness", "not at rest %d ms after the faults ended: %s", int64(settleLimit), s.unrest())
+	}
 }
 
 func newSim(o Options, m *machine.Machine, n *notary) *sim {

@@ -38,7 +38,8 @@ type town struct {
 
 	recalling map[letter.CircleID]bool
 	asking    map[payment.TID]bool
-	telling   map[string]bool            // of moves
+	telling   map[string]telling         // of moves
+	toldIn    map[string]courier.Nonce   // in which life of the other circle
 	reported  map[letter.CircleID]uint64 // the hub's epoch in which it took our report about them
 
 	officeAsked bool

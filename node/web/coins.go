@@ -246,6 +246,8 @@ func what(l coin.StatementLine) (title, more string) {
 		return "I gave to someone in " + l.OtherName, more
 	case coin.ReasonReverse:
 		return "Put right", more
+	case coin.ReasonKept:
+		return "From before the circle's books were put back", "Kept for me meanwhile"
 	default:
 		return upperFirst(l.Reason), more
 	}

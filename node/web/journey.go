@@ -180,6 +180,9 @@ func (p *Pages) station(s coin.Step) station {
 		if s.Kind == coin.KindCircle {
 			st.Text = upperFirst(who) + " gave them to someone in " + to + "."
 		}
+	case coin.ReasonKept:
+		st.Act, st.Icon = "Kept", "tick"
+		st.Text = "They were kept for " + to + " while the circle's books were put back."
 	default:
 		st.Act, st.Icon = "Put right", "tick"
 		st.Text = "They went back to " + to + "."
