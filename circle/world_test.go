@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 
 	"github.com/carecircle/carecircle/circle"
 	"github.com/carecircle/carecircle/circle/exchange"
@@ -149,16 +150,15 @@ func deliver(t tester, from, to *town) {
 	for _, raw := range exchange.Outbox(from.kv, to.id, held.Seq+1, 1<<40) {
 		letters = append(letters, letter.Sign(from.key, raw))
 	}
-	if len(letters) == 0 {
-		return
-	}
-	batch := exchange.Receive{Nx: nonce, Ny: nonce, Records: letters}
-	out = to.send(to.command(by, "exchange.receive", batch))
-	if out.Refusal != nil {
-		t.Fatalf("receive: %v", out.Refusal)
-	}
-	if frozen := out.Result.(exchange.Received).Frozen; frozen != "" {
-		t.Fatalf("pair frozen: %s", frozen)
+	for records := range slices.Chunk(letters, courier.MaxBatchRecords) {
+		batch := exchange.Receive{Nx: nonce, Ny: nonce, Records: records}
+		out = to.send(to.command(by, "exchange.receive", batch))
+		if out.Refusal != nil {
+			t.Fatalf("receive: %v", out.Refusal)
+		}
+		if frozen := out.Result.(exchange.Received).Frozen; frozen != "" {
+			t.Fatalf("pair frozen: %s", frozen)
+		}
 	}
 }
 

@@ -38,7 +38,7 @@ func (c *cards) moves(ctx context.Context) error {
 	}
 	if due {
 		c.beside(ctx, "moves", cardsEvery, func() error {
-			_, err := c.letters.asNode(ctx, "moving.step", moving.Step{})
+			_, err := c.letters.asNode(ctx, "moving.step", moving.Step{Most: moving.AtOnce})
 			return err
 		})
 	}

@@ -18,7 +18,8 @@ const (
 	MaxLimitMinutes   = 10_000_000
 	MaxNoteRunes      = 280
 	MaxPersonBytes    = 64
-	MaxExpiredAtOnce  = 100
+	ExpiredAtOnce     = machine.MaxEventsOfOne / 3
+	maxExpiredBefore  = 100
 	minPatienceMillis = 1000
 	dayMillis         = 24 * 60 * 60 * 1000
 	patienceMillis    = 30 * dayMillis // how long a payment waits before it is called back
@@ -76,6 +77,9 @@ type Receive struct {
 // Expire asks the peers for a decision on payments that have waited too long, and later the hub.
 type Expire struct {
 	Held []HeldBy `cbor:"1,keyasint,omitempty" json:"held,omitempty" doc:"how far peers hold our letters"`
+	// How many to call back, and how many to put to the hub: each is an event, and there is a limit to them.
+	// Logs from before have none, and took maxExpiredBefore of each.
+	Most uint32 `cbor:"2,keyasint,omitempty" json:"most,omitempty"`
 }
 
 // Check implements machine.Checker.

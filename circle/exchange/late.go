@@ -76,13 +76,18 @@ func (o Options) expire(tx *machine.Tx, b Expire) (machine.None, error) {
 			return machine.None{}, err
 		}
 	}
-	for _, r := range due(tx, tx.Now()) {
+	_, hub := hubs.Get(tx, machine.Key{})
+	most, able, asks := maxExpiredBefore, anyRef, anyRef
+	if b.Most > 0 {
+		most, able = int(min(b.Most, ExpiredAtOnce)), o.able
+		asks = func(r machine.Reader, x ref) bool { return o.able(r, x) && (hub || x.Side == payment.Payee) }
+	}
+	for _, r := range due(tx, tx.Now(), most, able) {
 		if err := o.advance(tx, r, payment.Clock{At: tx.Now()}); err != nil {
 			return machine.None{}, err
 		}
 	}
-	_, hub := hubs.Get(tx, machine.Key{})
-	for _, r := range overdue(tx, tx.Now()) {
+	for _, r := range overdue(tx, tx.Now(), most, asks) {
 		pm, _ := payments.Get(tx, r.key())
 		p, _ := pairs.Get(tx, peerKey(r.Peer))
 		switch {
@@ -95,6 +100,15 @@ func (o Options) expire(tx *machine.Tx, b Expire) (machine.None, error) {
 		}
 	}
 	return machine.None{}, nil
+}
+
+func anyRef(machine.Reader, ref) bool { return true }
+
+// able tells whether something can be written to the other circle of a payment now. Those that have to wait
+// are not to keep others waiting.
+func (o Options) able(r machine.Reader, x ref) bool {
+	p, _ := pairs.Get(r, peerKey(x.Peer))
+	return o.fresh(r, p)
 }
 
 // advance takes a payment one step by itself, if its pair may write anything now.
@@ -112,44 +126,36 @@ func (o Options) advance(tx *machine.Tx, r ref, in payment.Input) error {
 	return nil
 }
 
-// due lists payments to call back.
-func due(r machine.Reader, now int64) (out []ref) {
+// due lists payments to call back, of those that are able to.
+func due(r machine.Reader, now int64, most int, able func(r machine.Reader, x ref) bool) (out []ref) {
 	for key, x := range waiting.All(r, nil, nil) {
-		if int64(key.First()) >= now || len(out) == MaxExpiredAtOnce {
+		if int64(key.First()) >= now || len(out) == most {
 			break
 		}
-		out = append(out, x)
+		if able(r, x) {
+			out = append(out, x)
+		}
 	}
 	return out
 }
 
-// overdue lists payments that may be put to the hub.
-func overdue(r machine.Reader, now int64) (out []ref) {
+// overdue lists payments that may be put to the hub, of those that are able to.
+func overdue(r machine.Reader, now int64, most int, able func(r machine.Reader, x ref) bool) (out []ref) {
 	for key, x := range late.All(r, nil, nil) {
-		if int64(key.First()) >= now || len(out) == MaxExpiredAtOnce {
+		if int64(key.First()) >= now || len(out) == most {
 			break
 		}
-		out = append(out, x)
+		if able(r, x) {
+			out = append(out, x)
+		}
 	}
 	return out
 }
 
 // Due tells whether exchange.expire has something to do.
 func Due(r machine.Reader, now int64) bool {
-	able := func(x ref) bool {
-		p, _ := pairs.Get(r, peerKey(x.Peer))
-		return Options{}.fresh(r, p)
-	}
-	for _, x := range due(r, now) {
-		if able(x) {
-			return true
-		}
-	}
+	able := Options{}.able
 	_, hub := hubs.Get(r, machine.Key{})
-	for _, x := range overdue(r, now) {
-		if able(x) && (hub || x.Side == payment.Payee) {
-			return true
-		}
-	}
-	return false
+	asks := func(r machine.Reader, x ref) bool { return able(r, x) && (hub || x.Side == payment.Payee) }
+	return len(due(r, now, 1, able)) > 0 || len(overdue(r, now, 1, asks)) > 0
 }

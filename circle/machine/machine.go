@@ -243,6 +243,10 @@ func (m *Machine) Apply(kv KV, raw []byte) (Outcome, error) {
 	out := Outcome{Position: meta.Position, Kind: c.Kind}
 	tx := &Tx{kv: kv, machine: m, cmd: c, meta: meta, current: &Rule{}}
 	result, err := tx.run(c)
+	if err == nil && tx.beyond {
+		err = Refuse("too_much_at_once", "More than %d things would happen by this at once. Ask for less"+
+			" at a time.", MaxEventsOfOne)
+	}
 	if tx.stop != nil {
 		tx.undoTo(mark{})
 		return Outcome{}, fmt.Errorf("apply %s: %w", c.Kind, tx.stop)

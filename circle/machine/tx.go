@@ -22,6 +22,7 @@ type Tx struct {
 	undo    []undo
 	seen    []decoded
 	events  []Event
+	beyond  bool // more events than one command may emit
 	depth   int
 	fresh   uint64
 }
@@ -163,13 +164,15 @@ func (tx *Tx) undoTo(m mark) {
 		}
 	}
 	tx.undo, tx.seen = tx.undo[:m.undo], nil
-	tx.events = tx.events[:m.events]
+	tx.events, tx.beyond = tx.events[:m.events], false
 }
 
-// Emit records an event, to be published if the command is done.
+// Emit records an event, to be published if the command is done. A command that emits more than
+// MaxEventsOfOne is refused: whoever asks for so much at once has to ask for less.
 func (tx *Tx) Emit(e Event) {
 	if len(tx.events) >= MaxEventsOfOne {
-		panic("one command emits more events than any rule should")
+		tx.beyond = true
+		return
 	}
 	tx.events = append(tx.events, e)
 }

@@ -84,7 +84,13 @@ type Arrived struct {
 }
 
 // Step takes moves on as far as they go: coins that are left follow, and whoever has none any more leaves.
-type Step struct{}
+type Step struct {
+	// How many: each is some events, and there is a limit to them. Logs from before have none, and took all.
+	Most uint32 `cbor:"1,keyasint,omitempty" json:"most,omitempty"`
+}
+
+// AtOnce is how many moves a step takes on.
+const AtOnce = machine.MaxEventsOfOne / 4
 
 // Delivered says that another circle has what was to go there.
 type Delivered struct {

@@ -276,11 +276,16 @@ func nameOf(r machine.Reader, circle string) string {
 	return circle
 }
 
-func (f feature) step(tx *machine.Tx, _ Step) (machine.None, error) {
+func (f feature) step(tx *machine.Tx, b Step) (machine.None, error) {
+	moved := uint32(0)
 	for _, m := range due(tx, tx.Now()) {
+		if b.Most > 0 && moved == min(b.Most, AtOnce) {
+			break
+		}
 		if err := f.goOn(tx, m); err != nil {
 			continue // such as a circle that was not heard yet: later
 		}
+		moved++
 	}
 	return machine.None{}, nil
 }

@@ -31,7 +31,7 @@ func (t *town) tellMoves() {
 		t.tellMove(what, o, true)
 	}
 	if moving.Due(t.state(), t.clock()) {
-		t.asNode("moving.step", moving.Step{}, nil)
+		t.asNode("moving.step", moving.Step{Most: moving.AtOnce}, nil)
 	}
 	if t.s.calm {
 		t.finishMoves()
