@@ -60,13 +60,13 @@ func (l *letters) live(ctx context.Context) {
 }
 
 // hear brings a peer's WELCOME into the log, and tells whether letters can go there.
-func (l *letters) hear(ctx context.Context, w courier.Welcome) bool {
+func (l *letters) hear(ctx context.Context, w courier.Welcome) courier.Heard {
 	result, err := l.asNode(ctx, "exchange.welcomed", exchange.HearWelcome{Welcome: w})
-	heard, ok := result.(exchange.Heard)
+	heard, _ := result.(exchange.Heard)
 	if err != nil {
 		l.log.Warn("a circle's welcome could not be taken", "circle", w.From, "err", err)
 	}
-	return err == nil && ok && heard.Frozen == ""
+	return heard.ForCourier()
 }
 
 // takeBack asks a peer for letters of ours that we have forgotten, one piece after the other.
@@ -126,7 +126,7 @@ func (l *letters) expire(ctx context.Context) {
 	if err != nil || !due || l.life.expiring {
 		return
 	}
-	var body exchange.Expire
+	body := exchange.Expire{Most: exchange.ExpiredAtOnce}
 	for _, p := range l.courier.Status() {
 		body.Held = append(body.Held, exchange.HeldBy{Circle: string(p.Peer), Seq: p.Held})
 	}

@@ -27,6 +27,18 @@ type Heard struct {
 	Frozen string `cbor:"3,keyasint" json:"frozen,omitempty"`
 }
 
+// ForCourier is what the courier goes by. The zero Heard is of a WELCOME that was refused.
+func (h Heard) ForCourier() courier.Heard {
+	switch {
+	case h.Fresh && h.Frozen == "":
+		return courier.Fresh
+	case h.Recall > 0 && h.Frozen == "":
+		return courier.Behind
+	default:
+		return courier.Denied
+	}
+}
+
 // HearWelcome brings the peer's signed WELCOME into the log.
 type HearWelcome struct {
 	Welcome courier.Welcome `cbor:"1,keyasint" json:"welcome"`

@@ -213,16 +213,30 @@ func (c *Courier) next(p *peer) (Request, bool) {
 	return Request{}, false
 }
 
-// Confirm answers Opened: whether the peer's Welcome agrees with our own books as far as they go.
-func (c *Courier) Confirm(r Request, ok bool) {
+// Heard is what came of a Welcome in this circle's own log.
+type Heard uint8
+
+// What came of a Welcome.
+const (
+	Denied Heard = iota // it was not taken
+	Behind              // the peer holds more of our stream than our books: that is taken back first
+	Fresh               // letters may go there
+)
+
+// Confirm says what came of a Welcome. Where we are behind, the peer is asked for another as soon as its tail
+// is reached, and be it reached already.
+func (c *Courier) Confirm(r Request, heard Heard) {
 	p := c.asked(r)
 	switch {
 	case p == nil || p.state != confirming:
 	case p.stale:
 		p.state, p.retryAt = closed, 0
-	case !ok:
+	case heard == Denied:
 		p.failures = maxDoublings
 		c.fail(p, WelcomeDenied)
+	case heard == Behind:
+		p.state, p.held = stopped, p.welcome.Held.Seq
+		p.lastError, p.retryAt = PeerAhead, 0
 	default:
 		p.state, p.held = open, p.welcome.Held.Seq
 		c.progress(p, p.held == p.tail.Seq)

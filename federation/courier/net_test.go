@@ -65,7 +65,11 @@ func (n *node) work(now int64) {
 			h := r.Welcome.Held
 			ok := courier.VerifyWelcome(public(n.peer.byte), r.Welcome) == nil &&
 				(h.Seq == 0 || letter.HashOf(n.out[h.Seq-1].Bytes) == h.Hash)
-			n.courier.Confirm(r, ok)
+			heard := courier.Denied
+			if ok {
+				heard = courier.Fresh
+			}
+			n.courier.Confirm(r, heard)
 		case courier.SendBatch:
 			records := n.out[r.FromSeq-1 : r.ToSeq]
 			id := n.net.Ask(n.id, r.Peer, n.encode(courier.Batch{

@@ -106,7 +106,8 @@ func run(
 		}
 		c.Replied(r, w, now)
 	case "confirm":
-		c.Confirm(r, text("ok") == "true")
+		heard := map[string]courier.Heard{"true": courier.Fresh, "behind": courier.Behind}
+		c.Confirm(r, heard[text("ok")])
 	case "ack":
 		c.Replied(r, courier.Ack{Held: at(number("held"))}, now)
 	case "refused":
