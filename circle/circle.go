@@ -9,6 +9,7 @@ import (
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/circle/moving"
+	"github.com/carecircle/carecircle/circle/netting"
 	"github.com/carecircle/carecircle/circle/replicas"
 	"github.com/carecircle/carecircle/circle/timeline"
 )
@@ -27,5 +28,6 @@ func With(o exchange.Options) (*machine.Machine, error) {
 		hub.Feature(o),
 		findable.Feature(),
 		moving.Feature(o),
+		netting.Feature(o),
 	)
 }

@@ -59,7 +59,7 @@ func TestShown(t *testing.T) {
 		Reader: hb.kv, Caller: machine.Caller{Actor: hb.people["Alice"]}, Now: hb.now,
 	}, "findable.mine", nil)
 	mine, ok := out.(findable.Mine)
-	if err != nil || !ok || mine.Shown || len(mine.Taken) != 1 || len(mine.Taken[0].Holders) != 2 {
+	if err != nil || !ok || mine.Shown || len(mine.Taken) != 1 || len(mine.Taken[0].Holders) != 3 {
 		t.Fatalf("%+v, %v", out, err)
 	}
 	for _, h := range mine.Taken[0].Holders {

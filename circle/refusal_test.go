@@ -26,6 +26,7 @@ func text(words string) machine.Private { return machine.Text("", words) }
 // on its way.
 type stage struct {
 	hb, bh, td *town
+	md         *town      // owes hb
 	earned     machine.ID // an act of Alice's that can be undone
 	abroad     machine.ID // one that cannot
 	session    courier.Nonce
@@ -89,6 +90,7 @@ func newStage(t *testing.T) *stage {
 	hb.must("node", "member.signin", member.OpenSession{
 		Person: hb.people["Alice"], Passkey: []byte("key"), Session: secret("alice's"), Until: hb.now + day,
 	})
+	oweAbout(t, s)
 	s.abroad = hb.must("Alice", "exchange.pay", exchange.Pay{
 		Circle: string(bh.id), Code: "IRENE222", Minutes: 60,
 	}).Result.(exchange.Paid).Payment
@@ -96,6 +98,7 @@ func newStage(t *testing.T) *stage {
 	addReplicas(s)
 	beFound(s)
 	aboutToMove(s)
+	s.proposes(t, paperOf(t, s.td, 1, 30, hb, bh, s.md))
 	return s
 }
 

@@ -199,8 +199,8 @@ func (l *letters) start(ctx context.Context, r courier.Request) {
 	c := l.courier
 	if r.Kind == courier.Opened {
 		l.beside(ctx, func() func() {
-			ok := l.hear(ctx, r.Welcome)
-			return func() { c.Confirm(r, ok) }
+			heard := l.hear(ctx, r.Welcome)
+			return func() { c.Confirm(r, heard) }
 		})
 		return
 	}
@@ -298,6 +298,10 @@ func (l *letters) handle(ctx context.Context, from string, request []byte) ([]by
 		reply, err = courier.Told{}, l.members.gotContact(ctx, peer, m)
 	case courier.Reply:
 		reply, err = courier.Told{}, l.members.gotReply(ctx, peer, m)
+	case courier.RoundAsk:
+		reply, err = l.members.gotRoundAsk(peer, m)
+	case courier.RoundSay:
+		reply, err = courier.Told{}, l.members.gotRoundSay(ctx, peer, m)
 	default:
 		reply, err = l.gotMove(ctx, peer, msg)
 	}

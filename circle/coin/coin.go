@@ -48,6 +48,7 @@ const (
 	ReasonWelcome  = "welcome"   // the pool's gift to a newcomer
 	ReasonAbroad   = "abroad"    // to or from another circle
 	ReasonReverse  = "reverse"   // an act undone
+	ReasonSetOff   = "set-off"   // between circles, in a round: see circle/netting
 	ReasonKept     = "kept"      // kept while the person was not known, and theirs again
 )
 
@@ -192,9 +193,9 @@ func Move(tx *machine.Tx, m Movement) (Act, error) {
 }
 
 // Finish settles or voids a held movement.
-func Finish(tx *machine.Tx, op ledger.Op, id, hold machine.ID) error {
+func Finish(tx *machine.Tx, op ledger.Op, id, hold machine.ID, reason string) error {
 	_, err := ledger.Apply(Store(tx), tx.Now(), []ledger.Transfer{{
-		ID: ledger.ID(id), Op: op, Book: Book, Of: ledger.ID(hold), Reason: ReasonAbroad,
+		ID: ledger.ID(id), Op: op, Book: Book, Of: ledger.ID(hold), Reason: reason,
 	}})
 	return err
 }

@@ -36,9 +36,9 @@ func abroadFeature() machine.Feature {
 			case "limit":
 				return machine.None{}, SetCircleLimit(tx, "elsewhere", "Elsewhere", 3000)
 			case "settle":
-				return machine.None{}, Finish(tx, ledger.OpSettle, tx.Fresh(), b.Hold)
+				return machine.None{}, Finish(tx, ledger.OpSettle, tx.Fresh(), b.Hold, ReasonAbroad)
 			case "void":
-				return machine.None{}, Finish(tx, ledger.OpVoid, tx.Fresh(), b.Hold)
+				return machine.None{}, Finish(tx, ledger.OpVoid, tx.Fresh(), b.Hold, ReasonAbroad)
 			case "in":
 				m.Op, m.From, m.To = ledger.OpPost, elsewhere, b.Person
 			}

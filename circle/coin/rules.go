@@ -308,7 +308,7 @@ func reverse(tx *machine.Tx, b Reverse) (Moved, error) {
 	switch act.Reason {
 	case ReasonKept:
 		return Moved{}, machine.Refuse("not_reversible", "These coins are this person's, and nobody else's.")
-	case ReasonAbroad:
+	case ReasonAbroad, ReasonSetOff:
 		return Moved{}, machine.Refuse("not_reversible",
 			"Coins to or from another circle cannot be undone here alone. Send them back instead.")
 	}

@@ -368,9 +368,9 @@ func (o Options) post(
 	var err error
 	switch post {
 	case payment.Settle:
-		err = coin.Finish(tx, ledger.OpSettle, tx.Fresh(), hold)
+		err = coin.Finish(tx, ledger.OpSettle, tx.Fresh(), hold, coin.ReasonAbroad)
 	case payment.Void:
-		err = coin.Finish(tx, ledger.OpVoid, tx.Fresh(), hold)
+		err = coin.Finish(tx, ledger.OpVoid, tx.Fresh(), hold, coin.ReasonAbroad)
 	case payment.Hold:
 		if !forced {
 			panic("a hold is made where a payment begins")

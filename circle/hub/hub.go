@@ -58,6 +58,9 @@ func open(tx *machine.Tx, _ Open) (machine.None, error) {
 	return machine.None{}, nil
 }
 
+// Opened tells whether this circle is the federation's hub.
+func Opened(r machine.Reader) bool { return offices.Has(r, machine.Key{}) }
+
 // Verdicts returns how many verdicts there are.
 func Verdicts(r machine.Reader) uint64 {
 	n, _ := counts.Get(r, machine.Key{})
@@ -65,7 +68,7 @@ func Verdicts(r machine.Reader) uint64 {
 }
 
 func (f office) register(tx *machine.Tx, b Register) (Registered, error) {
-	if !offices.Has(tx, machine.Key{}) {
+	if !Opened(tx) {
 		return Registered{}, machine.Refuse("not_the_hub",
 			"This circle does not decide on payments of others.")
 	}

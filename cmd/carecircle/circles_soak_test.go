@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/carecircle/carecircle/circle/hub"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
+	"github.com/carecircle/carecircle/node"
 	"github.com/carecircle/carecircle/node/api"
 )
 
@@ -60,7 +62,7 @@ type commonwealth struct {
 	all     []*crossing            // of which the answers must stand
 	losses  map[[2]*killable]int64 // minutes, of a circle by another
 
-	kills, cuts, moves, settled, returned, repeats int
+	kills, cuts, moves, cleared, settled, returned, repeats int
 }
 
 // TestCirclesSoak has people of five circles pay each other and move, while nodes are killed and cut off, the
@@ -104,8 +106,8 @@ func TestCirclesSoak(t *testing.T) {
 }
 
 func (c *commonwealth) String() string {
-	return fmt.Sprintf("%d kills, %d cuts, %d moves; %d payments settled, %d returned, %d answered late",
-		c.kills, c.cuts, c.moves, c.settled, c.returned, c.repeats)
+	return fmt.Sprintf("%d kills, %d cuts, %d moves, %d rounds cleared; %d payments settled, %d returned,"+
+		" %d answered late", c.kills, c.cuts, c.moves, c.cleared, c.settled, c.returned, c.repeats)
 }
 
 func newCommonwealth(t *testing.T, seed uint64) *commonwealth {
@@ -137,6 +139,7 @@ func newCommonwealth(t *testing.T, seed uint64) *commonwealth {
 		x.meet(t, y)
 		x.ally(t, y)
 	})
+	c.takePart()
 	c.settle()
 	return c
 }
@@ -171,6 +174,9 @@ func (c *commonwealth) round(fire time.Duration, each int, hubOut bool) {
 	}
 	if mover != nil {
 		busy.Go(func() { failed <- c.move(ctx, mover, to) })
+	}
+	if err := c.beginRound(ctx); err != nil {
+		c.t.Fatal(err)
 	}
 	c.torment(ctx, fire, hubOut)
 	busy.Wait()
@@ -309,13 +315,16 @@ func (c *commonwealth) unsettled(ctx context.Context) (string, error) {
 			open += fmt.Sprintf("%s to %s: %+v, there %d of ours\n", x.name, y.name, a, b.Got)
 		}
 	})
-	return open, nil
+	rounds, err := c.openRounds(ctx)
+	return open + rounds, err
 }
 
-// say gives what the nodes wrote.
+// say gives what the nodes wrote, and how they are.
 func (c *commonwealth) say() {
 	for _, x := range append(slices.Clone(c.circles), c.office) {
-		c.t.Logf("%s said:\n%s", x.name, x.node.said.String())
+		var how node.Status
+		err := x.operator.Call(c.t.Context(), http.MethodGet, "/api/v1/status", nil, &how)
+		c.t.Logf("%s said:\n%s\n%+v %v", x.name, x.node.said.String(), how.Links, err)
 	}
 }
 

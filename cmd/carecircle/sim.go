@@ -34,6 +34,7 @@ type simFigures struct {
 	Recalled   int      `json:"recalled"` // letters that circles took back from peers after one
 	Verdicts   int      `json:"verdicts"` // of the hub
 	Moves      int      `json:"moves"`    // of members to another circle, done
+	Rounds     int      `json:"rounds"`   // of setting off between circles, cleared
 	Violations int      `json:"violations"`
 	Found      []string `json:"found,omitempty"` // the first few, each with its seed
 	Seconds    float64  `json:"seconds"`
@@ -150,6 +151,7 @@ func (r simRun) histories(ctx context.Context, progress io.Writer) simFigures {
 		f.Recalled += res.Recalls
 		f.Verdicts += res.Verdicts
 		f.Moves += res.Moves
+		f.Rounds += res.Rounds
 		f.Violations += len(res.Violations)
 		if len(res.Violations) > 0 && len(f.Found) < violationsShown {
 			f.Found = append(f.Found, fmt.Sprintf("seed %d: %s", res.Seed, res.Violations[0]))

@@ -36,8 +36,11 @@ var zones = []zone{
 	{name: "machine", floor: 3, parts: []string{"circle/machine"}, pure: true},
 	{
 		name: "exchange", floor: 3,
-		parts: []string{"circle/exchange", "circle/hub", "circle/findable", "circle/moving"},
-		may:   append([]string{"letters"}, features...), pure: true,
+		parts: []string{
+			"circle/exchange", "circle/hub", "circle/findable", "circle/moving",
+			"circle/netting",
+		},
+		may: append([]string{"letters"}, features...), pure: true,
 	},
 	{name: "feature", floor: 3, parts: []string{"circle/*"}, may: features, pure: true},
 	{name: "circle", floor: 3, parts: []string{"circle"}, may: features, pure: true},

@@ -28,9 +28,9 @@ var ErrObligation = errors.New("obligation not acceptable")
 
 // Obligation is what one circle owes another, or of an obligation the part that is set off.
 type Obligation struct {
-	Debtor   string `json:"debtor"`
-	Creditor string `json:"creditor"`
-	Minutes  int64  `json:"minutes"` // more than 0
+	Debtor   string `cbor:"1,keyasint" json:"debtor"`
+	Creditor string `cbor:"2,keyasint" json:"creditor"`
+	Minutes  int64  `cbor:"3,keyasint" json:"minutes"` // more than 0
 }
 
 func compare(a, b Obligation) int {
@@ -39,19 +39,20 @@ func compare(a, b Obligation) int {
 
 // Label is a circle's place in the proof that nothing better exists.
 type Label struct {
-	Circle string `json:"circle"`
-	Label  int64  `json:"label"`
+	Circle string `cbor:"1,keyasint" json:"circle"`
+	Label  int64  `cbor:"2,keyasint" json:"label"`
 }
 
 // Proposal is what to set off. Obligations, Changes and Labels are in order of names, each pair once.
 type Proposal struct {
-	Obligations []Obligation `json:"obligations"` // as they were
-	Changes     []Obligation `json:"changes"`     // by how much each gets less; those that stay are left out
-	GrossBefore int64        `json:"grossBefore"` // minutes, of all obligations together
-	GrossAfter  int64        `json:"grossAfter"`
+	Obligations []Obligation `cbor:"1,keyasint" json:"obligations"` // as they were
+	// Changes are by how much each gets less; those that stay are left out.
+	Changes     []Obligation `cbor:"2,keyasint" json:"changes"`
+	GrossBefore int64        `cbor:"3,keyasint" json:"grossBefore"` // minutes, of all obligations together
+	GrossAfter  int64        `cbor:"4,keyasint" json:"grossAfter"`
 	// Labels prove that nothing more can be set off: from debtor to creditor of an obligation that is not
 	// wholly gone the label goes up by one at least, of one that gets less by one at most.
-	Labels []Label `json:"labels"`
+	Labels []Label `cbor:"5,keyasint" json:"labels"`
 }
 
 // Solve returns the proposal for obligations in any order; those between the same two circles count together.

@@ -148,7 +148,7 @@ type Office struct {
 	Epoch uint64 `cbor:"1,keyasint"`
 }
 
-// envelope is what is on the wire: exactly one message. Numbers are never used again; 23 and up are free.
+// envelope is what is on the wire: exactly one message. Numbers are never used again; 26 and up are free.
 type envelope struct {
 	Version uint8  `cbor:"1,keyasint"`
 	Kind    uint8  `cbor:"2,keyasint"`
@@ -182,6 +182,10 @@ const (
 	kindMovePacket = 21
 
 	kindMoveArrived = 22
+
+	kindRoundAsk  = 23
+	kindRoundNews = 24
+	kindRoundSay  = 25
 )
 
 // ErrMessage: not a message that may be sent or received.
@@ -264,6 +268,12 @@ func Decode(b []byte) (msg any, err error) {
 		msg, err = decode[MovePacket](e.Body)
 	case kindMoveArrived:
 		msg, err = decode[MoveArrived](e.Body)
+	case kindRoundAsk:
+		msg, err = decode[RoundAsk](e.Body)
+	case kindRoundNews:
+		msg, err = decode[RoundNews](e.Body)
+	case kindRoundSay:
+		msg, err = decode[RoundSay](e.Body)
 	default:
 		err = fmt.Errorf("message %d: %w", e.Kind, letter.ErrKind)
 	}

@@ -6,11 +6,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"reflect"
 	"strings"
 	"testing"
 
+	"github.com/carecircle/carecircle/federation/clearing"
 	"github.com/carecircle/carecircle/federation/courier"
 	"github.com/carecircle/carecircle/federation/directory"
 	"github.com/carecircle/carecircle/federation/letter"
@@ -41,7 +43,7 @@ func welcome(t testing.TB) courier.Welcome {
 }
 
 func messages(t testing.TB) map[string]any {
-	return map[string]any{
+	all := map[string]any{
 		"open": courier.Open{
 			From: circle(1), To: circle(2), Nx: courier.Nonce{1}, Attempt: 4, Tail: at(7),
 		},
@@ -106,6 +108,26 @@ func messages(t testing.TB) map[string]any {
 			From: circle(1), To: circle(2), ID: strings.Repeat("a", 32), Link: bytes.Repeat([]byte{1}, 32),
 		},
 		"receipt": courier.Receipt{Ack: letter.Signed{Bytes: []byte("a"), Sig: []byte("s")}},
+	}
+	maps.Copy(all, roundMessages())
+	return all
+}
+
+// roundMessages are those about setting off between circles.
+func roundMessages() map[string]any {
+	return map[string]any{
+		"roundask": courier.RoundAsk{From: circle(1), To: circle(2), After: 5, Current: 6},
+		"roundnews": courier.RoundNews{
+			Number: 6, Stage: 12, Wanted: true, Paper: letter.Signed{Bytes: []byte("p"), Sig: []byte("s")},
+			Outcome: letter.Signed{Bytes: []byte("o"), Sig: []byte("s")},
+		},
+		"roundsay": courier.RoundSay{
+			From: circle(1), To: circle(2), Number: 6, Stated: true, No: true,
+			Positions: []courier.RoundPosition{{Circle: circle(3), Minutes: -30}},
+			Consent:   clearing.Consent{Circle: circle(1), Key: []byte("k"), Sig: []byte("s")},
+			Paper:     letter.Signed{Bytes: []byte("p"), Sig: []byte("s")},
+			Outcome:   letter.Signed{Bytes: []byte("o"), Sig: []byte("s")},
+		},
 	}
 }
 
@@ -188,7 +210,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"cut short":        {good[:len(good)-1], letter.ErrMalformed},
 		"more after it":    {append(bytes.Clone(good), 0), letter.ErrMalformed},
 		"later version":    {envelope(t, 2, 4, ack), letter.ErrVersion},
-		"unknown kind":     {envelope(t, 1, 23, ack), letter.ErrKind},
+		"unknown kind":     {envelope(t, 1, 26, ack), letter.ErrKind},
 		"kind 0":           {envelope(t, 1, 0, ack), letter.ErrKind},
 		"body of another":  {envelope(t, 1, 5, ack), letter.ErrMalformed},
 		"null for a body":  {envelope(t, 1, 4, nil), letter.ErrMalformed},

@@ -103,7 +103,7 @@ func checkMoves(msg any) (uint8, error) {
 		return kindMovePacket, errors.Join(checkContact(m.From, m.To, "", m.ID),
 			checkLeaving(m.Person, m.Proof))
 	}
-	return 0, fmt.Errorf("%T is no message: %w", msg, ErrMessage)
+	return checkRounds(msg)
 }
 
 // checkLeaving wants both a person and a signature, or neither.

@@ -56,6 +56,9 @@ const (
 	ForMember  Purpose = "carecircle sign member card v1\x00"
 	ForAck     Purpose = "carecircle sign card taken back v1\x00"
 	ForLeft    Purpose = "carecircle sign left v1\x00"
+	ForRound   Purpose = "carecircle sign round v1\x00"
+	ForConsent Purpose = "carecircle sign round consent v1\x00"
+	ForOutcome Purpose = "carecircle sign round outcome v1\x00"
 )
 
 // Sign returns the 64-byte Ed25519 signature of b. The same key and bytes always give the same signature.

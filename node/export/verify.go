@@ -13,6 +13,7 @@ import (
 	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
+	"github.com/carecircle/carecircle/circle/netting"
 	"github.com/carecircle/carecircle/federation/letter"
 	"github.com/carecircle/carecircle/federation/payment"
 	"github.com/carecircle/carecircle/ledger"
@@ -47,6 +48,7 @@ type Mirror struct {
 	Name          string `json:"name"`
 	BookMinutes   int64  `json:"bookMinutes"`
 	LetterMinutes int64  `json:"letterMinutes"` // from signed ACCEPTs of both sides
+	SetOffMinutes int64  `json:"setOffMinutes"` // in rounds of setting off between circles
 }
 
 // OK tells whether nothing is wrong.
@@ -275,9 +277,10 @@ func (v *verifier) mirror(p exchange.PeerState) {
 		}
 		m.LetterMinutes -= v.accepted(r, p.Key)
 	}
-	if m.BookMinutes != m.LetterMinutes {
-		v.found(0, "the account of %s stands at %d minutes, the letters make it %d", p.Name, m.BookMinutes,
-			m.LetterMinutes)
+	m.SetOffMinutes = netting.SetOff(v.state, m.Circle)
+	if m.BookMinutes != m.LetterMinutes+m.SetOffMinutes {
+		v.found(0, "the account of %s stands at %d minutes, the letters make it %d, and rounds %d", p.Name,
+			m.BookMinutes, m.LetterMinutes, m.SetOffMinutes)
 	}
 	v.Mirrors = append(v.Mirrors, m)
 }

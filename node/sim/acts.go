@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/exchange"
@@ -76,6 +77,9 @@ func (c *client) drawPay() exchange.Pay {
 	to := pick(d, c.s.towns)
 	for to == c.town {
 		to = pick(d, c.s.towns)
+	}
+	if c.s.roundsAbout() && d.chance(800) { // round loops
+		to = c.s.towns[(slices.Index(c.s.towns, c.town)+1)%len(c.s.towns)]
 	}
 	p := exchange.Pay{
 		Circle: string(to.id), Code: c.code(to), Minutes: d.between(1, 90), Activity: "company",

@@ -37,6 +37,7 @@ type books struct {
 	leaving  map[string]bool
 	gone     map[string]bool   // to another circle
 	arrivals map[string]string // circle and move: who they are here
+	papers   map[uint64]*roundBook
 }
 
 type account struct {
@@ -64,7 +65,7 @@ func newBooks(t *town) *books {
 		welcomed: map[string]bool{}, wishes: map[string]string{}, acts: map[machine.ID]*act{},
 		codes: map[string]string{}, peers: map[string]*ally{}, leaving: map[string]bool{},
 		gone:     map[string]bool{},
-		arrivals: map[string]string{},
+		arrivals: map[string]string{}, papers: map[uint64]*roundBook{},
 	}
 }
 
@@ -156,6 +157,10 @@ func (b *books) decide(c machine.Command, out machine.Outcome) bool {
 		return out.Refusal == nil // nobody is anywhere else by it
 	case "moving.decide", "moving.packet", "moving.go", "moving.step", "moving.arrived":
 		return b.moves(c, out)
+	case "netting.consent", "netting.open", "netting.say", "netting.step":
+		return out.Refusal == nil // it moves nothing
+	case "netting.proposed", "netting.answer", "netting.decided":
+		return b.rounds(c, out)
 	case "hub.register", "hub.report", "exchange.report":
 		return out.Refusal == nil // it moves nothing
 	case "exchange.expire", "exchange.welcomed", "exchange.recall", "exchange.verdict":

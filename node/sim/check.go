@@ -19,7 +19,7 @@ func (s *sim) checkers() []checker {
 	s.states, s.read = newStates(), newReadings()
 	return []checker{
 		checkSums, checkHolds, checkMirrors, checkFrozen, s.states.check, s.read.check, checkBooks,
-		checkHomes,
+		checkHomes, checkRounds,
 	}
 }
 

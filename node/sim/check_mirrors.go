@@ -2,6 +2,7 @@ package sim
 
 import (
 	"github.com/carecircle/carecircle/circle/coin"
+	"github.com/carecircle/carecircle/circle/netting"
 	"github.com/carecircle/carecircle/federation/payment"
 )
 
@@ -25,6 +26,7 @@ func checkMirrors(s *sim) {
 			}
 		})
 		acc, _ := coin.ReadBooks(a.state()).Account(coin.Book, coin.CirclePrefix+string(b.id))
+		made += netting.SetOff(a.state(), string(b.id))
 		if acc.Posted != made {
 			s.fail("mirrors", "%s has %d for %s, its payments make %d", a.name, acc.Posted, b.name, made)
 		}

@@ -36,6 +36,9 @@ func (s *sim) unrest() string {
 			}
 		}
 	}
+	if s.roundsAbout() && s.roundsOn() {
+		return "a round has no outcome everywhere"
+	}
 	for _, t := range s.towns {
 		if s.movesAbout() && t.movesOn() {
 			return t.name + " has something to tell of moves"

@@ -46,7 +46,7 @@ func (t *town) crash() {
 	clear(t.asking)
 	clear(t.telling)
 	clear(t.reported)
-	t.officeAsked = false
+	t.officeAsked, t.asksRound = false, false
 	s.net.Forget(t.id)
 	if s.dice.chance(s.rollbacks) {
 		t.rollBack()

@@ -30,6 +30,7 @@ func (s *sim) startAll(ticks int64) {
 		s.every(expireMillis, t.expire)
 		s.every(officeMillis, t.askOffice)
 	}
+	s.startRounds()
 	s.every(checkMillis, s.round)
 	s.allyAll()
 	for _, c := range s.clients {

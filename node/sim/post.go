@@ -58,9 +58,16 @@ func (t *town) serve(r courier.Request) {
 func (t *town) hear(r courier.Request) {
 	courier := t.courier
 	t.asNode("exchange.welcomed", exchange.HearWelcome{Welcome: r.Welcome}, func(out machine.Outcome) {
-		heard, ok := out.Result.(exchange.Heard)
-		courier.Confirm(r, ok && heard.Frozen == "")
-		t.work()
+		heard, _ := out.Result.(exchange.Heard)
+		confirm := func() {
+			courier.Confirm(r, heard.ForCourier())
+			t.work()
+		}
+		if !t.s.dice.chance(100) {
+			confirm()
+			return
+		}
+		t.s.after(t.s.dice.between(1, 200), confirm) // a node may be slow to go on
 	})
 }
 
@@ -250,7 +257,7 @@ func (t *town) handle(from *town, request []byte, reply func(msg any)) {
 			}}
 		})
 	default:
-		t.gotMove(from, msg, reply)
+		t.gotRound(from, msg, reply)
 	}
 }
 
@@ -287,7 +294,7 @@ func (t *town) expire() {
 		for _, p := range t.courier.Status() {
 			held = append(held, exchange.HeldBy{Circle: string(p.Peer), Seq: p.Held})
 		}
-		t.asNode("exchange.expire", exchange.Expire{Held: held}, nil)
+		t.asNode("exchange.expire", exchange.Expire{Held: held, Most: exchange.ExpiredAtOnce}, nil)
 	}
 	t.askHub()
 }

@@ -42,7 +42,11 @@ func (t *town) rollBack() {
 // lateLoss has one circle lose all it had since some time, after everything is done: those who came since
 // have to come once more, and those who left have to leave.
 func (s *sim) lateLoss() {
-	t, before := pick(&s.dice, s.towns), s.rollbacks
+	all := s.towns
+	if s.roundsAbout() {
+		all = s.all()
+	}
+	t, before := pick(&s.dice, all), s.rollbacks
 	s.rollbacks = 1000
 	t.crash()
 	s.rollbacks = before

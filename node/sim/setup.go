@@ -31,6 +31,9 @@ var operator = machine.Caller{Actor: machine.ActorOperator}
 // before the faults begin, and the same for many runs.
 func (s *sim) foundAll() {
 	n := minCircles
+	if s.roundsAbout() {
+		n++ // a round loop has three
+	}
 	for n < maxCircles && s.dice.chance(250) {
 		n++
 	}

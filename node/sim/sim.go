@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/carecircle/carecircle/federation/clearing"
+
 	"github.com/carecircle/carecircle/circle"
 	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/circle/hub"
@@ -24,6 +26,7 @@ const (
 	maxCircles     = 5
 	minTicks       = 1_200   // of a drawn time with faults
 	maxTicks       = 4_500   // of the same
+	minRoundTicks  = 3_000   // at least, where circles set off what they owe
 	settleLimit    = 150_000 // after the faults end, all must be at rest within this
 	restMillis     = 3_500   // and stay so for this long, while stragglers come in
 	checkMillis    = 1_000   // from one round of the checkers to the next
@@ -69,6 +72,7 @@ type Result struct {
 	Reports    int // of circles to the hub, after it was put back
 	WrittenOff int
 	Moves      int // of people to another circle
+	Rounds     int // of setting off between circles that were cleared
 	Millis     int64
 	Mutated    int      // how often Options.Mutate was done
 	Repelled   int      // how often a circle refused what was mutated
@@ -99,6 +103,7 @@ func (r *Result) Add(o Result) {
 	r.Reports += o.Reports
 	r.WrittenOff += o.WrittenOff
 	r.Moves += o.Moves
+	r.Rounds += o.Rounds
 	r.Messages += o.Messages
 	r.Lost += o.Lost
 	r.Duplicated += o.Duplicated
@@ -135,7 +140,8 @@ type sim struct {
 	asked     []*request
 	links     map[string]machine.Hash // by move: the first link in the new circle
 	moved     map[string]bool         // moves that are done
-	movers    map[string]string       // who, at the home they left, by move
+	outcomes  map[clearing.PaperHash]outcomeSeen
+	movers    map[string]string // who, at the home they left, by move
 	trace     trace
 	rounds    []checker
 	found     map[string]int // violations by checker
@@ -156,6 +162,9 @@ func Run(o Options) Result {
 	ticks := o.Ticks
 	if ticks == 0 {
 		ticks = s.dice.between(minTicks, maxTicks)
+		if s.roundsAbout() {
+			ticks = max(ticks, minRoundTicks)
+		}
 	}
 	s.net = memnet.New(s.dice.next(), s.drawFaults())
 	s.foundAll()
@@ -164,7 +173,7 @@ func Run(o Options) Result {
 	s.until(ticks, func() bool { return false })
 	s.calmDown()
 	s.settle(ticks + settleLimit)
-	if s.movesAbout() {
+	if s.movesAbout() && s.opt.Seed%6 == 1 || s.roundsAbout() {
 		s.lateLoss()
 		s.settle(s.now + settleLimit)
 	}
@@ -185,6 +194,7 @@ func newSim(o Options, m *machine.Machine, n *notary) *sim {
 		res:  Result{Seed: o.Seed, Seen: map[string]int{}},
 		byID: map[letter.CircleID]*town{}, found: map[string]int{}, shaken: map[pair]bool{},
 		links: map[string]machine.Hash{}, moved: map[string]bool{}, movers: map[string]string{},
+		outcomes: map[clearing.PaperHash]outcomeSeen{},
 	}
 	s.rounds = s.checkers()
 	return s

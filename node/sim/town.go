@@ -39,6 +39,7 @@ type town struct {
 	recalling map[letter.CircleID]bool
 	asking    map[payment.TID]bool
 	telling   map[string]telling         // of moves
+	asksRound bool                       // what is next
 	toldIn    map[string]courier.Nonce   // in which life of the other circle
 	reported  map[letter.CircleID]uint64 // the hub's epoch in which it took our report about them
 
