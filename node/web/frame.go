@@ -68,9 +68,10 @@ var doneNotices = map[string]notice{
 	"move-asked": {
 		Tone: "good", Title: "The other circle is asked.", Text: "You see here what it answers.",
 	},
-	"move-off": {Tone: "good", Title: "You stay.", Text: "What you asked is taken back."},
-	"decided":  {Tone: "good", Title: "Your answer is on its way."},
-	"answered": {Tone: "good", Title: "Your answer is on its way."},
+	"move-off":   {Tone: "good", Title: "You stay.", Text: "What you asked is taken back."},
+	"decided":    {Tone: "good", Title: "Your answer is on its way."},
+	"round-when": {Tone: "good", Title: "The choice of your circle is saved."},
+	"answered":   {Tone: "good", Title: "Your answer is on its way."},
 	"taken-back": {
 		Tone: "good", Title: "Your card is taken back.",
 		Text: "Every circle is told, and you see here who has answered that it is gone.",

@@ -169,6 +169,8 @@ func (p *Pages) Routes(mux *http.ServeMux) {
 		"POST /circle/coordinate":     p.doCoordinate,
 		"GET /circle/arrivals":        p.arrivals,
 		"POST /circle/arrivals":       p.decideArrival,
+		"GET /circle/setoff":          p.rounds,
+		"POST /circle/setoff":         p.answerRound,
 		"GET /circle/allies":          p.allies,
 		"POST /circle/allies/meet":    p.meet,
 		"POST /circle/allies/consent": p.consent,
