@@ -15,11 +15,12 @@ func clearingCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "clearing", Short: "Set off what circles owe each other in round loops", Args: noArgs,
 		Long: "When one circle owes a second, the second a third, and the third the first, part of it can\n" +
-			"be set off without changing what anyone owes or is owed in all. These commands work on\n" +
-			"files, with no node: to see what a round would do, and to check one that was proposed.",
+			"be set off without changing what anyone owes or is owed in all. solve and check work on\n" +
+			"files, with no node; begin and rounds are for the operator of the circles' hub.",
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(clearingSolveCommand(), clearingCheckCommand())
+	c.AddCommand(clearingSolveCommand(), clearingCheckCommand(), clearingBeginCommand(),
+		clearingRoundsCommand())
 	return c
 }
 
