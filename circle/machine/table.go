@@ -24,6 +24,9 @@ const numberBytes = 8
 // First is the number part that a key begins with.
 func (k Key) First() uint64 { return k.num() }
 
+// Last is the number part that a key ends with.
+func (k Key) Last() uint64 { return k[len(k)-numberBytes:].num() }
+
 func (k Key) num() uint64 {
 	var n uint64
 	for _, b := range k[:8] {

@@ -11,6 +11,7 @@ import (
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/federation/clearing"
+	"github.com/carecircle/carecircle/federation/courier"
 	"github.com/carecircle/carecircle/federation/letter"
 )
 
@@ -47,6 +48,11 @@ func move(tx *machine.Tx, c call, stage Stage) call {
 	calls.Put(tx, roundKey(c.Number), c)
 	if opens.Delete(tx, roundKey(c.Number)); !stage.over() {
 		opens.Put(tx, roundKey(c.Number), true)
+	}
+	for _, id := range c.Circles {
+		if stage == StageCleared {
+			toTell.Put(tx, machine.Key{}.Str(id).Num(c.Number), true)
+		}
 	}
 	tx.Emit(machine.Event{Kind: "netting." + stage.String(), Audience: []string{machine.AudienceCircle}})
 	return c
@@ -319,19 +325,31 @@ type news struct {
 	Wanted  bool // the circle is to say something, and be it that it knows no outcome
 }
 
-// newsFor is the next of a circle that knows the outcomes as far as one round, and has another open.
-func newsFor(r machine.Reader, circle string, after, current uint64) news {
+// newsFor is the next for a circle that knows some rounds to be cleared, and has one without an outcome.
+func newsFor(r machine.Reader, circle string, known []uint64, current uint64) news {
 	if current != 0 {
 		c, ok := calls.Get(r, roundKey(current))
 		if !ok {
 			return news{Number: current, Stage: StageUnknown, Wanted: true}
 		}
 		if n, some := newsOf(r, c, circle); some {
+			if n.Stage == StageProposed {
+				n.Paper = nil // it has that; people take days to answer, and nodes ask every other second
+			}
 			return n
 		}
 	}
-	for _, c := range calls.All(r, nil, roundKey(after+1)) { // what it may have forgotten comes first
-		if n, some := newsOf(r, c, circle); some && c.Stage.over() {
+	told := newest(r, toTell, machine.Key{}.Str(circle))
+	for _, number := range known { // what we may have forgotten
+		if c, _ := calls.Get(r, roundKey(number)); !slices.Contains(told, number) && !c.Stage.over() {
+			return news{Number: number, Stage: StageUnknown, Wanted: true}
+		}
+	}
+	for _, number := range told { // what it may have forgotten
+		before := len(known) == courier.MaxKnownRounds && number < known[0]
+		if !before && !slices.Contains(known, number) {
+			c, _ := calls.Get(r, roundKey(number))
+			n, _ := newsOf(r, c, circle)
 			return n
 		}
 	}

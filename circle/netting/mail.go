@@ -14,7 +14,7 @@ import (
 // AskFor is what the circle asks its hub; false where it has none.
 func AskFor(r machine.Reader) (courier.RoundAsk, bool) {
 	us, _ := member.TheCircle(r)
-	ask := courier.RoundAsk{From: letter.CircleID(us.ID), After: Last(r)}
+	ask := courier.RoundAsk{From: letter.CircleID(us.ID), Known: Known(r)}
 	if now, ok := Current(r); ok {
 		ask.Current = now.Number
 	}
@@ -25,7 +25,7 @@ func AskFor(r machine.Reader) (courier.RoundAsk, bool) {
 
 // Reply is the hub's, signed.
 func Reply(r machine.Reader, key ed25519.PrivateKey, m courier.RoundAsk) courier.RoundNews {
-	n := newsFor(r, string(m.From), m.After, m.Current)
+	n := newsFor(r, string(m.From), m.Known, m.Current)
 	out := courier.RoundNews{Number: n.Number, Stage: uint8(n.Stage), Wanted: n.Wanted}
 	if len(n.Paper) > 0 {
 		out.Paper = letter.Signed{Bytes: n.Paper, Sig: letter.ForRound.Sign(key, n.Paper)}

@@ -7,9 +7,9 @@
 //	circle: waiting -> agreed -> cleared or dropped; or declined
 //
 // The hub's outcome counts with the consents of all circles in it, so it alone moves nothing. Circles ask the
-// hub what is next after the last round that they know the outcome of: a circle that was put back to an older
-// copy asks from there. A hub that was put back decides on what it had put to circles only when all of them
-// have said what they know of it.
+// hub what is next, and say which rounds were cleared as far as they know: so whoever was put back to an
+// older copy, a circle or the hub, hears from the other what it has forgotten. A hub that was put back
+// decides on what it had put to circles only when all of them have said what they know of it.
 package netting
 
 import (
@@ -141,12 +141,14 @@ const (
 
 var (
 	settings = machine.NewTable[setting]("netting", "consent")
-	rounds   = machine.NewTable[round]("netting", "round") // number
-	lasts    = machine.NewTable[uint64]("netting", "last") // of rounds over here
-	calls    = machine.NewTable[call]("netting", "call")   // number
-	opens    = machine.NewTable[bool]("netting", "open")   // number: of calls without an outcome
-	words    = machine.NewTable[word]("netting", "word")   // number, circle
-	setOffs  = machine.NewTable[int64]("netting", "total") // circle: minutes set off, up what we owe it
+	rounds   = machine.NewTable[round]("netting", "round")    // number
+	currents = machine.NewTable[uint64]("netting", "current") // of the round that has no outcome here yet
+	cleared  = machine.NewTable[bool]("netting", "cleared")   // number: rounds that were cleared here
+	calls    = machine.NewTable[call]("netting", "call")      // number
+	opens    = machine.NewTable[bool]("netting", "open")      // number: of calls without an outcome
+	toTell   = machine.NewTable[bool]("netting", "to-tell")   // circle, number: calls that were cleared
+	words    = machine.NewTable[word]("netting", "word")      // number, circle
+	setOffs  = machine.NewTable[int64]("netting", "total")    // circle: minutes set off, up what we owe it
 )
 
 var (

@@ -3,12 +3,14 @@ package netting
 import (
 	"cmp"
 	"errors"
+	"slices"
 
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/federation/clearing"
+	"github.com/carecircle/carecircle/federation/courier"
 	"github.com/carecircle/carecircle/federation/letter"
 	"github.com/carecircle/carecircle/ledger"
 )
@@ -22,6 +24,9 @@ func consent(tx *machine.Tx, b Consent) (machine.None, error) {
 func put(tx *machine.Tx, r round, stage Stage, why string) {
 	r.Stage, r.Why, r.At = stage, why, tx.Now()
 	rounds.Put(tx, roundKey(r.Number), r)
+	if !stage.over() {
+		currents.Put(tx, machine.Key{}, r.Number)
+	}
 	tx.Emit(machine.Event{
 		Kind: "netting." + stage.String(), Audience: []string{machine.AudienceCircle}, Words: why,
 	})
@@ -64,8 +69,6 @@ func (f feature) proposed(tx *machine.Tx, b Proposed) (machine.None, error) {
 	r := round{Number: p.Number, Paper: b.Paper, Hash: clearing.HashOf(b.Paper.Bytes), Until: p.Until}
 	legs, why := legsOf(tx, p)
 	switch when := WhenOf(tx); {
-	case p.Number <= Last(tx):
-		put(tx, r, StageDeclined, "later rounds are over already")
 	case why != "":
 		put(tx, r, StageDeclined, why)
 	case when == WhenNever:
@@ -192,7 +195,12 @@ func (f feature) decided(tx *machine.Tx, b Decided) (machine.None, error) {
 	}
 	r.Outcome = b.Outcome
 	put(tx, r, stage, r.Why)
-	lasts.Put(tx, machine.Key{}, max(Last(tx), r.Number))
+	if o.Cleared {
+		cleared.Put(tx, roundKey(r.Number), true)
+	}
+	if now, _ := currents.Get(tx, machine.Key{}); now == r.Number {
+		currents.Delete(tx, machine.Key{})
+	}
 	return machine.None{}, nil
 }
 
@@ -240,20 +248,29 @@ func add(tx *machine.Tx, circle string, minutes int64) {
 	setOffs.Put(tx, machine.Key{}.Str(circle), SetOff(tx, circle)+minutes)
 }
 
-// Last is the number of the newest round that is over here.
-func Last(r machine.Reader) uint64 {
-	n, _ := lasts.Get(r, machine.Key{})
-	return n
+// Known are the newest rounds that were cleared here, oldest first.
+func Known(r machine.Reader) []uint64 { return newest(r, cleared, nil) }
+
+// newest are the newest numbers under a key, oldest first, as many as a circle and its hub compare.
+func newest(r machine.Reader, t machine.Table[bool], under machine.Key) []uint64 {
+	var out []uint64
+	for key := range t.Latest(r, under, nil) {
+		if out = append(out, key.Last()); len(out) == courier.MaxKnownRounds {
+			break
+		}
+	}
+	slices.Reverse(out)
+	return out
 }
 
 // Current is the round that has no outcome here yet.
 func Current(r machine.Reader) (Round, bool) {
-	for _, x := range rounds.All(r, nil, roundKey(Last(r)+1)) {
-		if !x.Stage.over() {
-			return Round{x.Number, x.Stage}, true
-		}
+	number, ok := currents.Get(r, machine.Key{})
+	if !ok {
+		return Round{}, false
 	}
-	return Round{}, false
+	x, _ := rounds.Get(r, roundKey(number))
+	return Round{x.Number, x.Stage}, true
 }
 
 // Round is a round at a circle in it.

@@ -36,10 +36,14 @@ func (c *commonwealth) openRounds(ctx context.Context) (open string, err error) 
 		return "", err
 	}
 	c.cleared = 0
+	due := map[string]int{} // rounds that were cleared, by the name of a circle in it
 	for _, call := range all.Calls {
 		switch call.Stage {
 		case "cleared":
 			c.cleared++
+			for _, a := range call.Answers {
+				due[a.Name]++
+			}
 		case "gathering", "proposed":
 			open += fmt.Sprintf("round %d is %s\n", call.Number, call.Stage)
 		}
@@ -50,9 +54,15 @@ func (c *commonwealth) openRounds(ctx context.Context) (open string, err error) 
 			return "", err
 		}
 		for _, r := range mine.Rounds {
+			if r.Stage == "cleared" {
+				due[x.name]--
+			}
 			if r.Stage == "agreed" || r.Stage == "waiting" {
 				open += fmt.Sprintf("round %d is %s at %s\n", r.Number, r.Stage, x.name)
 			}
+		}
+		if due[x.name] > 0 { // put back to an older copy, or not told yet
+			open += fmt.Sprintf("%s has not heard of %d rounds\n", x.name, due[x.name])
 		}
 	}
 	return open, nil

@@ -116,7 +116,7 @@ func messages(t testing.TB) map[string]any {
 // roundMessages are those about setting off between circles.
 func roundMessages() map[string]any {
 	return map[string]any{
-		"roundask": courier.RoundAsk{From: circle(1), To: circle(2), After: 5, Current: 6},
+		"roundask": courier.RoundAsk{From: circle(1), To: circle(2), Known: []uint64{5}, Current: 6},
 		"roundnews": courier.RoundNews{
 			Number: 6, Stage: 12, Wanted: true, Paper: letter.Signed{Bytes: []byte("p"), Sig: []byte("s")},
 			Outcome: letter.Signed{Bytes: []byte("o"), Sig: []byte("s")},

@@ -2,6 +2,7 @@ package courier
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/carecircle/carecircle/federation/clearing"
 	"github.com/carecircle/carecircle/federation/letter"
@@ -12,11 +13,14 @@ import (
 // MaxPositions is the most circles that one states its position with.
 const MaxPositions = 1000
 
-// RoundAsk asks the hub what is next after the last round with an outcome. CBOR keys 5 and up are free.
+// MaxKnownRounds is how many of the newest rounds a circle and its hub compare.
+const MaxKnownRounds = 64
+
+// RoundAsk asks the hub what is next. CBOR keys 5 and up are free.
 type RoundAsk struct {
 	From    letter.CircleID `cbor:"1,keyasint"`
 	To      letter.CircleID `cbor:"2,keyasint"`
-	After   uint64          `cbor:"3,keyasint"`
+	Known   []uint64        `cbor:"3,keyasint"` // the newest rounds that were cleared, oldest first
 	Current uint64          `cbor:"4,keyasint"` // the one without an outcome that the circle knows; 0: none
 }
 
@@ -51,6 +55,10 @@ type RoundPosition struct {
 func checkRounds(msg any) (uint8, error) {
 	switch m := msg.(type) {
 	case RoundAsk:
+		if len(m.Known) > MaxKnownRounds || !slices.IsSorted(m.Known) {
+			return 0, fmt.Errorf("%d known rounds, at most %d in order: %w", len(m.Known), MaxKnownRounds,
+				ErrMessage)
+		}
 		return kindRoundAsk, checkPair(m.From, m.To)
 	case RoundNews:
 		return kindRoundNews, nil

@@ -40,15 +40,15 @@ func (t *town) rollBack() {
 }
 
 // lateLoss has one circle lose all it had since some time, after everything is done: those who came since
-// have to come once more, and those who left have to leave.
+// have to come once more, and those who left have to leave. Where there are rounds, the hub loses what it had
+// as well, half the time.
 func (s *sim) lateLoss() {
-	all := s.towns
-	if s.roundsAbout() {
-		all = s.all()
-	}
-	t, before := pick(&s.dice, all), s.rollbacks
+	t, before := pick(&s.dice, s.towns), s.rollbacks
 	s.rollbacks = 1000
 	t.crash()
+	if s.roundsAbout() && s.dice.chance(500) {
+		s.hub.crash()
+	}
 	s.rollbacks = before
 }
 
