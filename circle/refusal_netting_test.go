@@ -195,3 +195,46 @@ func TestRoundForgotten(t *testing.T) {
 		t.Errorf("it forgets what it was told: %q", why)
 	}
 }
+
+// TestRoundMoreThanOwed: a circle agrees to nothing that is not owed by its own books, not even one that
+// agrees always; and to nothing at all if it takes no part.
+func TestRoundMoreThanOwed(t *testing.T) {
+	for when, minutes := range map[string]int64{netting.WhenAlways: 31, netting.WhenNever: 30} {
+		s := newStage(t)
+		hub := machine.Caller{Actor: machine.PeerActor(string(s.td.id))}
+		s.hb.must("Farida", "netting.consent", netting.Consent{When: when})
+		drop := paperOf(t, s.td, 1, 30, s.hb, s.bh, s.md)
+		s.hb.send(s.hb.command(hub, "netting.decided", netting.Decided{
+			Paper: drop, Outcome: outcomeOf(t, s.td, drop, false),
+		}))
+		s.proposes(t, paperOf(t, s.td, 2, minutes, s.hb, s.bh, s.md))
+		if now, _ := netting.Current(s.hb.kv); now.Stage != netting.StageDeclined {
+			t.Errorf("%s, %d minutes: %s", when, minutes, now.Stage)
+		}
+		if aside := netting.Aside(s.hb.kv); len(aside) != 0 {
+			t.Errorf("%s, %d minutes: %+v is put aside", when, minutes, aside)
+		}
+	}
+}
+
+// TestRoundOfFormerHub: a circle that has named another hub hears from the former one what became of its
+// round, and only then goes on with the new one, which is not asked about rounds that it never had.
+func TestRoundOfFormerHub(t *testing.T) {
+	s := newStage(t)
+	paper := paperOf(t, s.td, 1, 30, s.hb, s.bh, s.md)
+	s.hb.must("operator", "exchange.hub", exchange.SetHub{Circle: string(s.md.id)})
+	s.hb.must("Farida", "netting.answer", netting.Answer{Number: 1, Yes: true})
+	if ask, _ := netting.AskFor(s.hb.kv); ask.To != s.td.id || ask.Current != 1 {
+		t.Errorf("%+v", ask)
+	}
+	hub := machine.Caller{Actor: machine.PeerActor(string(s.td.id))}
+	out := s.hb.send(s.hb.command(hub, "netting.decided", netting.Decided{
+		Paper: paper, Outcome: outcomeOf(t, s.td, paper, true, s.hb, s.bh, s.md),
+	}))
+	if out.Refusal != nil {
+		t.Fatal(out.Refusal)
+	}
+	if ask, _ := netting.AskFor(s.hb.kv); ask.To != s.md.id || ask.Current != 0 || len(ask.Known) != 0 {
+		t.Errorf("%+v", ask)
+	}
+}

@@ -123,12 +123,6 @@ func PolicyOf(r machine.Reader) (Policy, error) {
 	return p, nil
 }
 
-var (
-	coordinator = machine.AnyOf(member.Wearing(member.HatCoordinator), machine.Only(machine.ActorOperator))
-	secretary   = machine.AnyOf(member.Wearing(member.HatSecretary), machine.Only(machine.ActorOperator),
-		machine.Only(machine.ActorCircle))
-)
-
 // Feature returns the feature's rules and views.
 func Feature() machine.Feature {
 	return machine.Feature{Name: "coin", Rules: rules(), Views: views(), MayRun: true, Keeps: kept}
@@ -137,19 +131,20 @@ func Feature() machine.Feature {
 func rules() []machine.Rule {
 	return []machine.Rule{
 		machine.Do("coin.policy", "Write down the coin policy that the circle decided.",
-			secretary, setPolicy),
-		machine.Do("coin.place", "Name a place that can be given coins.", coordinator, addPlace),
-		machine.Do("coin.earn", "Record time freely given to the group.", coordinator, earn),
+			member.Secretary, setPolicy),
+		machine.Do("coin.place", "Name a place that can be given coins.", member.Coordinator, addPlace),
+		machine.Do("coin.earn", "Record time freely given to the group.", member.Coordinator, earn),
 		machine.Do("coin.pay", "Thank a member for help with your coins.", member.Signed, pay),
 		machine.Do("coin.give", "Give coins to a person, a place or the pool.",
 			machine.AnyOf(member.Signed, machine.Only(machine.ActorCircle)), give),
-		machine.Do("coin.welcome", "Give a newcomer the welcome gift out of the pool.", coordinator, welcome),
+		machine.Do("coin.welcome", "Give a newcomer the welcome gift out of the pool.", member.Coordinator,
+			welcome),
 		machine.Do("coin.autogift", "Have the coins you earn given on by themselves.",
 			member.Signed, autoGift),
-		machine.Do("coin.freeze", "Stop an account, or let it go on.", coordinator, freeze),
+		machine.Do("coin.freeze", "Stop an account, or let it go on.", member.Coordinator, freeze),
 		machine.Do("coin.import", "Record many transfers at once: all of them, or none.",
 			machine.Only(machine.ActorOperator), importMany),
-		machine.Do("coin.reverse", "Undo one recorded act.", coordinator, reverse),
+		machine.Do("coin.reverse", "Undo one recorded act.", member.Coordinator, reverse),
 	}
 }
 

@@ -97,11 +97,7 @@ func (r ref) key() machine.Key {
 	return peerKey(r.Peer).Num(uint64(r.Side)).Bytes(r.TID[:])
 }
 
-var (
-	secretary = machine.AnyOf(member.Wearing(member.HatSecretary), machine.Only(machine.ActorOperator),
-		machine.Only(machine.ActorCircle))
-	node = machine.Only(machine.ActorNode)
-)
+var node = machine.Only(machine.ActorNode)
 
 // Feature returns the feature's rules and views.
 func Feature(o Options) machine.Feature {
@@ -125,9 +121,9 @@ func (o Options) Filled() Options {
 
 func (o Options) rules() []machine.Rule {
 	return []machine.Rule{
-		machine.Do("exchange.meet", "Make another circle known by its card.", secretary, meet),
+		machine.Do("exchange.meet", "Make another circle known by its card.", member.Secretary, meet),
 		machine.Do("exchange.ally", "Record your circle's consent to exchange coins with another.",
-			secretary, o.ally),
+			member.Secretary, o.ally),
 		machine.Do("exchange.code", "Choose your code for receiving coins from other circles.",
 			member.Signed, setCode),
 		machine.Do("exchange.pay", "Send coins to a person in another circle.", member.Signed, o.pay),
@@ -137,7 +133,7 @@ func (o Options) rules() []machine.Rule {
 		machine.Do("exchange.expire", "Call back payments that have waited too long, and put to the hub"+
 			" those that stay without an answer.", node, o.expire),
 		machine.Do("exchange.hub", "Say which circle keeps the register for payments without an answer.",
-			secretary, setHub),
+			member.Secretary, setHub),
 		machine.Do("exchange.begin", "Begin a new life of this circle's letters.", node, begin),
 		machine.Do("exchange.welcomed", "Take another circle's word on how far it holds our letters.", node,
 			o.welcomed),

@@ -49,6 +49,14 @@ func KeyOf(r machine.Reader, circle letter.CircleID) ([]byte, bool) {
 	return p.Key, ok
 }
 
+// NameOf is the name of a known circle; of others the id.
+func NameOf(r machine.Reader, circle string) string {
+	if p, err := knownPeer(r, circle); err == nil {
+		return p.Name
+	}
+	return circle
+}
+
 // Question is what the hub is to be asked: a verdict, and the record it is to go by. A record of our own is
 // still to be signed.
 type Question struct {

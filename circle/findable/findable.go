@@ -45,11 +45,7 @@ var (
 	answers = machine.NewTable[answer]("findable", "answer") // id, circle
 )
 
-var (
-	node      = machine.Only(machine.ActorNode)
-	secretary = machine.AnyOf(member.Wearing(member.HatSecretary), machine.Only(machine.ActorOperator),
-		machine.Only(machine.ActorCircle))
-)
+var node = machine.Only(machine.ActorNode)
 
 // Feature returns the feature's rules and views.
 func Feature() machine.Feature {
@@ -58,7 +54,7 @@ func Feature() machine.Feature {
 			choose),
 		machine.Do("findable.withdraw", "Take back what members of other circles may see of you.",
 			member.Signed, withdraw),
-		machine.Do("findable.sectors", "Say where postcode sectors are.", secretary, setSectors),
+		machine.Do("findable.sectors", "Say where postcode sectors are.", member.Secretary, setSectors),
 		machine.Do("findable.renew", "Have cards of members count for longer.", node, renew),
 		machine.Do("findable.acknowledge", "Keep another circle's word that a card is gone there.", node,
 			acknowledge),

@@ -32,9 +32,6 @@ var (
 	counts   = machine.NewTable[uint64]("hub", "count")
 )
 
-var secretary = machine.AnyOf(member.Wearing(member.HatSecretary), machine.Only(machine.ActorOperator),
-	machine.Only(machine.ActorCircle))
-
 type office struct{ exchange.Options }
 
 // Feature returns the feature's rules.
@@ -42,7 +39,7 @@ func Feature(o exchange.Options) machine.Feature {
 	f := office{o.Filled()}
 	return machine.Feature{Name: "hub", Rules: []machine.Rule{
 		machine.Do("hub.open", "Have this circle decide on payments between others that get no answer.",
-			secretary, open),
+			member.Secretary, open),
 		machine.Do("hub.register", "Decide on a payment that got no answer: the first question counts.",
 			machine.PeerOnly, f.register),
 		machine.Do("hub.report", "Take back verdicts that a circle knows and the hub may have forgotten.",

@@ -71,7 +71,7 @@ var mayErase = machine.Policy{
 		if ok && rd.Actor == b.Person && rd.Person() == rd.Actor {
 			return Signed.Allow(rd, body)
 		}
-		if err := coordinator.Allow(rd, body); err != nil {
+		if err := Coordinator.Allow(rd, body); err != nil {
 			return machine.Refuse("not_allowed",
 				"Only the person, or a coordinator on their request, may do this.")
 		}

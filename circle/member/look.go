@@ -116,7 +116,7 @@ type File struct {
 	Kept   []machine.Kept `json:"kept"`
 }
 
-// mayRead: the person, who acts for them, a coordinator, the operator.
+// mayRead: the person, who acts for them, a Coordinator, the operator.
 var mayRead = machine.Policy{
 	Name: "the person; with a reason a coordinator or the operator",
 	Allow: func(rd machine.Read, body any) error {
@@ -124,7 +124,7 @@ var mayRead = machine.Policy{
 		if ok && (q.Person == "" || q.Person == rd.Person()) {
 			return Signed.Allow(rd, body)
 		}
-		return coordinator.Allow(rd, body)
+		return Coordinator.Allow(rd, body)
 	},
 }
 

@@ -189,10 +189,16 @@ func checkHat(hat string) error {
 	return nil
 }
 
+// Policies of many kinds of command, in all features.
 var (
-	coordinator = machine.AnyOf(Wearing(HatCoordinator), machine.Only(machine.ActorOperator))
-	node        = machine.Only(machine.ActorNode)
-	self        = machine.AnyOf(Signed, node)
+	Coordinator = machine.AnyOf(Wearing(HatCoordinator), machine.Only(machine.ActorOperator))
+	Secretary   = machine.AnyOf(Wearing(HatSecretary), machine.Only(machine.ActorOperator),
+		machine.Only(machine.ActorCircle))
+)
+
+var (
+	node = machine.Only(machine.ActorNode)
+	self = machine.AnyOf(Signed, node)
 )
 
 // Feature returns the feature's rules and views.
@@ -205,16 +211,16 @@ func rules() []machine.Rule {
 		machine.Do("member.found", "Start the circle: its name, place, aim and first person.",
 			machine.Only(machine.ActorOperator), found),
 		machine.Do("member.invite", "Invite a person and ready a one-time link for them.",
-			coordinator, invite),
-		machine.Do("member.link", "Ready a one-time sign-in link for a member.", coordinator, newLink),
+			Coordinator, invite),
+		machine.Do("member.link", "Ready a one-time sign-in link for a member.", Coordinator, newLink),
 		machine.Do("member.enter", "Use a one-time link and open a session.", node, enter),
 		machine.Do("member.signin", "Open a session after a passkey was checked.", node, openSession),
 		machine.Do("member.signout", "Close one of your sessions.", self, closeSession),
 		machine.Do("member.passkey-add", "Keep a passkey that was checked.", node, addPasskey),
 		machine.Do("member.passkey-remove", "Forget one of your passkeys.", Signed, removePasskey),
 		machine.Do("member.choose", "Choose your shown name and what others see of you.", Signed, choose),
-		machine.Do("member.hat-grant", "Give a person a hat.", coordinator, grantHat),
-		machine.Do("member.hat-end", "Take a hat off a person.", coordinator, endHat),
+		machine.Do("member.hat-grant", "Give a person a hat.", Coordinator, grantHat),
+		machine.Do("member.hat-end", "Take a hat off a person.", Coordinator, endHat),
 		machine.Do("member.acting-allow", "Let an advocate act for a person.",
 			machine.AnyOf(Signed, machine.Only(machine.ActorOperator)), allowActing),
 		machine.Do("member.acting-end", "End an advocate's acting for a person.",

@@ -126,7 +126,7 @@ func views() []machine.View {
 			" somebody else.", mayRead, file).Of(machine.ClassRestricted),
 		machine.Ask("member.looks", "Who read what is kept about you, and why.", Signed, lookers),
 		machine.Ask("member.erasures", "Who was erased, and which backups still hold them.",
-			coordinator, erasures),
+			Coordinator, erasures),
 	}
 }
 

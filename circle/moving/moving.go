@@ -121,10 +121,7 @@ var (
 	goners   = machine.NewTable[gone]("moving", "gone")       // person
 )
 
-var (
-	node        = machine.Only(machine.ActorNode)
-	coordinator = machine.AnyOf(member.Wearing(member.HatCoordinator), machine.Only(machine.ActorOperator))
-)
+var node = machine.Only(machine.ActorNode)
 
 func arrivalKey(circle, id string) machine.Key { return machine.Key{}.Str(circle).Str(id) }
 
@@ -140,8 +137,8 @@ func Feature(o exchange.Options) machine.Feature {
 		machine.Do("moving.cancel", "Take back that you want to move.", member.Signed, cancel),
 		machine.Do("moving.go", "Leave for the circle that said yes, with your coins.", member.Signed,
 			f.leave),
-		machine.Do("moving.decide", "Answer somebody of another circle who wants to move here.", coordinator,
-			f.decide),
+		machine.Do("moving.decide", "Answer somebody of another circle who wants to move here.",
+			member.Coordinator, f.decide),
 		machine.Do("moving.asked", "Take a wish to move here from another circle.", machine.PeerOnly, asked),
 		machine.Do("moving.answered", "Take another circle's answer to a wish to move there.",
 			machine.PeerOnly, answered),
@@ -246,7 +243,7 @@ func (f feature) goOn(tx *machine.Tx, m move) error {
 			return err
 		})
 	}
-	to := member.Forward{Circle: m.Circle, Name: nameOf(tx, m.Circle), Origin: m.Origin}
+	to := member.Forward{Circle: m.Circle, Name: exchange.NameOf(tx, m.Circle), Origin: m.Origin}
 	if err := member.Depart(tx, m.Person, to); err != nil {
 		return err
 	}
@@ -265,15 +262,6 @@ func roomTo(r machine.Reader, circle string) int64 {
 		return 0
 	}
 	return a.Ceiling - a.Posted - a.HeldIn
-}
-
-func nameOf(r machine.Reader, circle string) string {
-	for _, p := range exchange.Peers(r) {
-		if string(p.Circle) == circle {
-			return p.Name
-		}
-	}
-	return circle
 }
 
 func (f feature) step(tx *machine.Tx, b Step) (machine.None, error) {
@@ -337,7 +325,8 @@ func asked(tx *machine.Tx, b Asked) (machine.None, error) {
 		ID: b.ID, Circle: circle, Stage: StageWaiting, Name: b.Name, Words: b.Words, At: tx.Now(),
 	})
 	tx.Emit(machine.Event{
-		Kind: "moving.asked-here", Audience: []string{machine.AudienceCircle}, Words: nameOf(tx, circle),
+		Kind: "moving.asked-here", Audience: []string{machine.AudienceCircle},
+		Words: exchange.NameOf(tx, circle),
 	})
 	return machine.None{}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/federation/letter"
@@ -39,7 +40,7 @@ type Arrival struct {
 func views() []machine.View {
 	return []machine.View{
 		machine.Ask("moving.mine", "How far your move to another circle is.", member.Signed, mine),
-		machine.Ask("moving.arrivals", "Who wants to move here from another circle.", coordinator,
+		machine.Ask("moving.arrivals", "Who wants to move here from another circle.", member.Coordinator,
 			listArrivals),
 	}
 }
@@ -50,7 +51,8 @@ func mine(rd machine.Read, _ machine.None) (Mine, error) {
 		return Mine{Stage: Stage(0).String()}, nil
 	}
 	out := Mine{
-		Stage: m.Stage.String(), Circle: m.Circle, Name: nameOf(rd, m.Circle), At: m.At, Origin: m.Origin,
+		Stage: m.Stage.String(), Circle: m.Circle, Name: exchange.NameOf(rd, m.Circle), At: m.At,
+		Origin: m.Origin,
 	}
 	if m.Stage == StageLeaving {
 		out.Minutes, _ = coinsOf(rd, m.Person)
@@ -62,7 +64,7 @@ func listArrivals(rd machine.Read, _ machine.None) (Arrivals, error) {
 	out := Arrivals{Arrivals: []Arrival{}}
 	for _, a := range arrivals.All(rd, nil, nil) {
 		out.Arrivals = append(out.Arrivals, Arrival{
-			ID: a.ID, Circle: a.Circle, From: nameOf(rd, a.Circle), Stage: a.Stage.String(),
+			ID: a.ID, Circle: a.Circle, From: exchange.NameOf(rd, a.Circle), Stage: a.Stage.String(),
 			Name: rd.Text(a.Name), Words: rd.Text(a.Words), At: a.At, Person: a.Person,
 		})
 	}
@@ -76,7 +78,7 @@ func kept(rd machine.Read, person string) []machine.Kept {
 		return nil
 	}
 	return []machine.Kept{{
-		What: "a move to " + nameOf(rd, m.Circle) + ", " + m.Stage.String(), At: m.At,
+		What: "a move to " + exchange.NameOf(rd, m.Circle) + ", " + m.Stage.String(), At: m.At,
 		Words: rd.Text(m.Words),
 	}}
 }

@@ -3,7 +3,6 @@ package netting
 import (
 	"crypto/ed25519"
 
-	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/federation/clearing"
@@ -14,13 +13,12 @@ import (
 // AskFor is what the circle asks its hub; false where it has none.
 func AskFor(r machine.Reader) (courier.RoundAsk, bool) {
 	us, _ := member.TheCircle(r)
-	ask := courier.RoundAsk{From: letter.CircleID(us.ID), Known: Known(r)}
-	if now, ok := Current(r); ok {
-		ask.Current = now.Number
-	}
-	var named bool
-	ask.To, named = exchange.Hub(r)
-	return ask, named && ask.To != ask.From
+	now, _ := Current(r)
+	to, ok := hubOf(r)
+	return courier.RoundAsk{
+		From: letter.CircleID(us.ID), To: to, Current: now.Number,
+		Known: newest(r, cleared, machine.Key{}.Str(string(to))),
+	}, ok && string(to) != us.ID
 }
 
 // Reply is the hub's, signed.

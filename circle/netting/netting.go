@@ -74,7 +74,7 @@ func (s Stage) String() string {
 // over tells whether there is an outcome, or never will be.
 func (s Stage) over() bool { return s == StageCleared || s == StageDropped || s == StageNothing }
 
-// round is a round at a circle in it. CBOR keys 10 and up are free.
+// round is a round at a circle in it. CBOR keys 11 and up are free.
 type round struct {
 	Number  uint64             `cbor:"1,keyasint"`
 	Stage   Stage              `cbor:"2,keyasint"`
@@ -85,6 +85,7 @@ type round struct {
 	Why     string             `cbor:"7,keyasint,omitempty"`
 	Aside   []leg              `cbor:"8,keyasint,omitempty"` // what is put aside
 	Outcome letter.Signed      `cbor:"9,keyasint"`
+	Hub     string             `cbor:"10,keyasint"` // whose round it is
 }
 
 // leg moves minutes from one circle's account to another's.
@@ -143,7 +144,7 @@ var (
 	settings = machine.NewTable[setting]("netting", "consent")
 	rounds   = machine.NewTable[round]("netting", "round")    // number
 	currents = machine.NewTable[uint64]("netting", "current") // of the round that has no outcome here yet
-	cleared  = machine.NewTable[bool]("netting", "cleared")   // number: rounds that were cleared here
+	cleared  = machine.NewTable[bool]("netting", "cleared")   // hub, number: rounds that were cleared here
 	calls    = machine.NewTable[call]("netting", "call")      // number
 	opens    = machine.NewTable[bool]("netting", "open")      // number: of calls without an outcome
 	toTell   = machine.NewTable[bool]("netting", "to-tell")   // circle, number: calls that were cleared
@@ -151,11 +152,7 @@ var (
 	setOffs  = machine.NewTable[int64]("netting", "total")    // circle: minutes set off, up what we owe it
 )
 
-var (
-	node      = machine.Only(machine.ActorNode)
-	secretary = machine.AnyOf(member.Wearing(member.HatSecretary), machine.Only(machine.ActorOperator),
-		machine.Only(machine.ActorCircle))
-)
+var node = machine.Only(machine.ActorNode)
 
 func roundKey(number uint64) machine.Key { return machine.Key{}.Num(number) }
 
@@ -166,14 +163,15 @@ func Feature(o exchange.Options) machine.Feature {
 	f := feature{o.Filled()}
 	return machine.Feature{Name: "netting", Rules: []machine.Rule{
 		machine.Do("netting.consent", "Say whether your circle takes part in setting off between circles.",
-			secretary, consent),
-		machine.Do("netting.answer", "Agree to a round of setting off, or decline it.", secretary, answered),
+			member.Secretary, consent),
+		machine.Do("netting.answer", "Agree to a round of setting off, or decline it.", member.Secretary,
+			answered),
 		machine.Do("netting.proposed", "Take what the hub proposes to set off.", machine.PeerOnly,
 			f.proposed),
 		machine.Do("netting.decided", "Take the outcome of a round from the hub.", machine.PeerOnly,
 			f.decided),
-		machine.Do("netting.open", "Begin a round of setting off between circles, as their hub.", secretary,
-			open),
+		machine.Do("netting.open", "Begin a round of setting off between circles, as their hub.",
+			member.Secretary, open),
 		machine.Do("netting.say", "Hear what a circle has to say to a round.", machine.PeerOnly, f.say),
 		machine.Do("netting.step", "Take rounds on as far as they go.", node, step),
 	}, Views: views()}

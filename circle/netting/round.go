@@ -32,10 +32,18 @@ func put(tx *machine.Tx, r round, stage Stage, why string) {
 	})
 }
 
+// hubOf is the hub that the circle listens to: of the round without an outcome, or else the one it has named.
+func hubOf(r machine.Reader) (letter.CircleID, bool) {
+	if now, ok := Current(r); ok {
+		return now.Hub, true
+	}
+	return exchange.Hub(r)
+}
+
 // fromHub wants the caller to be this circle's hub, and returns its key.
 func fromHub(tx *machine.Tx) (letter.CircleID, []byte, error) {
 	caller, _ := tx.Caller().Peer()
-	id, ok := exchange.Hub(tx)
+	id, ok := hubOf(tx)
 	if !ok || string(id) != caller {
 		return "", nil, machine.Refuse("no_hub", "Rounds come from the hub that this circle has named.")
 	}
@@ -66,7 +74,7 @@ func (f feature) proposed(tx *machine.Tx, b Proposed) (machine.None, error) {
 	if r, ok := Current(tx); ok {
 		return machine.None{}, machine.Refuse("round_open", "There is no outcome of round %d yet.", r.Number)
 	}
-	r := round{Number: p.Number, Paper: b.Paper, Hash: clearing.HashOf(b.Paper.Bytes), Until: p.Until}
+	r := roundOf(p, b.Paper)
 	legs, why := legsOf(tx, p)
 	switch when := WhenOf(tx); {
 	case why != "":
@@ -79,6 +87,12 @@ func (f feature) proposed(tx *machine.Tx, b Proposed) (machine.None, error) {
 		put(tx, r, StageWaiting, "")
 	}
 	return machine.None{}, nil
+}
+
+func roundOf(p clearing.Paper, s letter.Signed) round {
+	return round{
+		Number: p.Number, Paper: s, Hash: clearing.HashOf(s.Bytes), Until: p.Until, Hub: string(p.Hub),
+	}
 }
 
 // legsOf is what a paper moves between this circle's accounts of others, and why it cannot be if it cannot:
@@ -176,7 +190,7 @@ func (f feature) decided(tx *machine.Tx, b Decided) (machine.None, error) {
 	}
 	r, known := rounds.Get(tx, roundKey(p.Number))
 	if !known {
-		r = round{Number: p.Number, Paper: b.Paper, Hash: o.Paper, Until: p.Until}
+		r = roundOf(p, b.Paper)
 	}
 	stage := StageDropped
 	if o.Cleared {
@@ -196,7 +210,7 @@ func (f feature) decided(tx *machine.Tx, b Decided) (machine.None, error) {
 	r.Outcome = b.Outcome
 	put(tx, r, stage, r.Why)
 	if o.Cleared {
-		cleared.Put(tx, roundKey(r.Number), true)
+		cleared.Put(tx, machine.Key{}.Str(r.Hub).Num(r.Number), true)
 	}
 	if now, _ := currents.Get(tx, machine.Key{}); now == r.Number {
 		currents.Delete(tx, machine.Key{})
@@ -248,9 +262,6 @@ func add(tx *machine.Tx, circle string, minutes int64) {
 	setOffs.Put(tx, machine.Key{}.Str(circle), SetOff(tx, circle)+minutes)
 }
 
-// Known are the newest rounds that were cleared here, oldest first.
-func Known(r machine.Reader) []uint64 { return newest(r, cleared, nil) }
-
 // newest are the newest numbers under a key, oldest first, as many as a circle and its hub compare.
 func newest(r machine.Reader, t machine.Table[bool], under machine.Key) []uint64 {
 	var out []uint64
@@ -270,11 +281,12 @@ func Current(r machine.Reader) (Round, bool) {
 		return Round{}, false
 	}
 	x, _ := rounds.Get(r, roundKey(number))
-	return Round{x.Number, x.Stage}, true
+	return Round{x.Number, x.Stage, letter.CircleID(x.Hub)}, true
 }
 
 // Round is a round at a circle in it.
 type Round struct {
 	Number uint64
 	Stage  Stage
+	Hub    letter.CircleID
 }

@@ -62,25 +62,14 @@ func views() []machine.View {
 	return []machine.View{
 		machine.Ask("netting.rounds", "Rounds of setting off that your circle was asked to.",
 			machine.AnyOf(member.Signed, machine.Only(machine.ActorOperator)), listRounds),
-		machine.Ask("netting.calls", "Rounds of setting off that this circle began, as the hub.", secretary,
-			listCalls),
+		machine.Ask("netting.calls", "Rounds of setting off that this circle began, as the hub.",
+			member.Secretary, listCalls),
 	}
-}
-
-// nameIn finds a circle's name among those that this one knows.
-func nameIn(known []exchange.PeerState, circle string) string {
-	for _, p := range known {
-		if string(p.Circle) == circle {
-			return p.Name
-		}
-	}
-	return circle
 }
 
 func listRounds(rd machine.Read, _ machine.None) (Rounds, error) {
 	out := Rounds{When: WhenOf(rd), Rounds: []Shown{}}
 	us, _ := member.TheCircle(rd)
-	known := exchange.Peers(rd)
 	for _, x := range rounds.Latest(rd, nil, nil) {
 		if len(out.Rounds) == maxShown {
 			break
@@ -92,13 +81,13 @@ func listRounds(rd machine.Read, _ machine.None) (Rounds, error) {
 		out.Rounds = append(out.Rounds, Shown{
 			Number: x.Number, Stage: x.Stage.String(), Why: x.Why, At: x.At, Until: x.Until,
 			Circles: len(p.Circles()), Before: p.Proposal.GrossBefore, After: p.Proposal.GrossAfter,
-			Lines: linesOf(p, us.ID, known),
+			Lines: linesOf(rd, p, us.ID),
 		})
 	}
 	return out, nil
 }
 
-func linesOf(p clearing.Paper, us string, known []exchange.PeerState) []Line {
+func linesOf(r machine.Reader, p clearing.Paper, us string) []Line {
 	owed := func(o clearing.Obligation) int64 {
 		for _, was := range p.Proposal.Obligations {
 			if was.Debtor == o.Debtor && was.Creditor == o.Creditor {
@@ -111,9 +100,9 @@ func linesOf(p clearing.Paper, us string, known []exchange.PeerState) []Line {
 	for _, o := range p.Proposal.Changes {
 		switch us {
 		case o.Debtor:
-			lines = append(lines, Line{o.Creditor, nameIn(known, o.Creditor), owed(o), -o.Minutes})
+			lines = append(lines, Line{o.Creditor, exchange.NameOf(r, o.Creditor), owed(o), -o.Minutes})
 		case o.Creditor:
-			lines = append(lines, Line{o.Debtor, nameIn(known, o.Debtor), -owed(o), o.Minutes})
+			lines = append(lines, Line{o.Debtor, exchange.NameOf(r, o.Debtor), -owed(o), o.Minutes})
 		}
 	}
 	return lines
@@ -121,7 +110,6 @@ func linesOf(p clearing.Paper, us string, known []exchange.PeerState) []Line {
 
 func listCalls(rd machine.Read, _ machine.None) (Calls, error) {
 	out := Calls{Calls: []Call{}}
-	known := exchange.Peers(rd)
 	for _, c := range calls.Latest(rd, nil, nil) {
 		if len(out.Calls) == maxShown {
 			break
@@ -130,7 +118,7 @@ func listCalls(rd machine.Read, _ machine.None) (Calls, error) {
 			Number: c.Number, Stage: c.Stage.String(), At: c.At, Left: []string{}, Answers: []Answered{},
 		}
 		for _, id := range c.Left {
-			shown.Left = append(shown.Left, nameIn(known, id))
+			shown.Left = append(shown.Left, exchange.NameOf(rd, id))
 		}
 		if len(c.Paper) > 0 {
 			p, err := clearing.DecodePaper(c.Paper)
@@ -139,7 +127,7 @@ func listCalls(rd machine.Read, _ machine.None) (Calls, error) {
 			}
 			shown.Before, shown.After = p.Proposal.GrossBefore, p.Proposal.GrossAfter
 			for _, id := range c.Circles {
-				shown.Answers = append(shown.Answers, Answered{nameIn(known, id), answerOf(rd, c, id)})
+				shown.Answers = append(shown.Answers, Answered{exchange.NameOf(rd, id), answerOf(rd, c, id)})
 			}
 		}
 		out.Calls = append(out.Calls, shown)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -27,9 +28,11 @@ func clearingBeginCommand() *cobra.Command {
 			_, err = client.Do(c.Context(), "", "", "netting.open", netting.Open{
 				GatherSeconds: int64(gather.Seconds()), AnswerSeconds: int64(answer.Seconds()),
 			}, nil)
-			if err == nil {
-				c.Println("The circles are asked how they stand. See: carecircle clearing rounds")
+			if err != nil {
+				return err
 			}
+			_, err = fmt.Fprintln(c.OutOrStdout(),
+				"The circles are asked how they stand. See: carecircle clearing rounds")
 			return err
 		},
 	}
