@@ -15,10 +15,9 @@ const roundsEvery = 2 * time.Second // the hub is asked what is next
 // rounds takes setting off between circles on: asks the hub what is next, and has one's own rounds, as a hub,
 // go on when they can. The replica that leads does it.
 func (c *cards) rounds(ctx context.Context) error {
-	var ask courier.RoundAsk
 	var named, due bool
 	err := c.letters.circle.Read(func(r machine.Reader) error {
-		ask, named = netting.AskFor(r)
+		_, named = netting.AskFor(r)
 		due = netting.Due(r, time.Now().UnixMilli())
 		return nil
 	})
@@ -26,7 +25,7 @@ func (c *cards) rounds(ctx context.Context) error {
 		return err
 	}
 	if named {
-		c.beside(ctx, "rounds", roundsEvery, func() error { return c.askRound(ctx, ask) })
+		c.beside(ctx, "rounds", roundsEvery, func() error { return c.askRounds(ctx) })
 	}
 	if due {
 		c.beside(ctx, "round step", cardsEvery, func() error {
@@ -37,15 +36,34 @@ func (c *cards) rounds(ctx context.Context) error {
 	return nil
 }
 
-// askRound asks the hub what is next, does it, and says what is to be said to it.
-func (c *cards) askRound(ctx context.Context, ask courier.RoundAsk) error {
+// askRounds asks the hub what is next until there is nothing: a circle that was put back has much to hear.
+func (c *cards) askRounds(ctx context.Context) error {
+	for range courier.MaxKnownRounds {
+		if more, err := c.askRound(ctx); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// askRound asks the hub what is next, does it, and says what is to be said to it; it tells whether there was
+// anything of that.
+func (c *cards) askRound(ctx context.Context) (more bool, err error) {
+	var ask courier.RoundAsk
+	err = c.letters.circle.Read(func(r machine.Reader) error {
+		ask, _ = netting.AskFor(r)
+		return nil
+	})
+	if err != nil {
+		return false, err
+	}
 	msg, err := c.ask(ctx, ask.To, ask)
 	if err != nil {
-		return err
+		return false, err
 	}
 	news, ok := msg.(courier.RoundNews)
 	if !ok {
-		return refusedBy(msg)
+		return false, refusedBy(msg)
 	}
 	var kind string
 	var body any
@@ -57,7 +75,7 @@ func (c *cards) askRound(ctx context.Context, ask courier.RoundAsk) error {
 		_, err = c.letters.do(ctx, ask.To, kind, body)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	var say courier.RoundSay
 	var due bool
@@ -68,7 +86,7 @@ func (c *cards) askRound(ctx context.Context, ask courier.RoundAsk) error {
 	if err == nil && due {
 		_, err = c.tell(ctx, ask.To, say)
 	}
-	return err
+	return kind != "" || due, err
 }
 
 // gotRoundAsk is the hub's: it tells a circle what is next.
