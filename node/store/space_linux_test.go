@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -148,11 +149,12 @@ func writeUntilLow(dir string, heed bool) error {
 	if _, _, _, err := space.Check(); err != nil {
 		return err
 	}
-	l, err := OpenLog(LogConfig{Dir: filepath.Join(dir, "log"), EncryptionKey: testKey, Log: quiet})
+	loud := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})) // why it ends
+	l, err := OpenLog(LogConfig{Dir: filepath.Join(dir, "log"), EncryptionKey: testKey, Log: loud})
 	if err != nil {
 		return err
 	}
-	s, err := OpenState(StateConfig{Dir: filepath.Join(dir, "state"), EncryptionKey: testKey, Log: quiet})
+	s, err := OpenState(StateConfig{Dir: filepath.Join(dir, "state"), EncryptionKey: testKey, Log: loud})
 	if err != nil {
 		return err
 	}
