@@ -1,5 +1,6 @@
 // Package charter says who a circle is to other circles: its card, signed by the circle itself, with the
-// key it signs records with, the hosts that may speak for it and where they are found.
+// key it signs records with, the hosts that may speak for it and where they are found; and which circles are
+// a federation: the charter, signed by its hub, and the invitation by which a circle joins.
 package charter
 
 import (
@@ -7,7 +8,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/carecircle/carecircle/federation/letter"
 )
@@ -116,22 +116,7 @@ func Text(b []byte) string { return textPrefix + base64.RawURLEncoding.EncodeToS
 
 // ParseText returns the sealed card in a line that Text gave. White space and line ends that a mail programme
 // put in are ignored. Open the result with OpenCard.
-func ParseText(s string) ([]byte, error) {
-	if len(s) > MaxTextBytes {
-		return nil, fmt.Errorf("reading a card: %d characters, at most %d: %w", len(s), MaxTextBytes,
-			letter.ErrTooLarge)
-	}
-	text, found := strings.CutPrefix(strings.Join(strings.Fields(s), ""), textPrefix)
-	if !found {
-		return nil, fmt.Errorf("reading a card: a card begins with %q: %w", textPrefix, letter.ErrMalformed)
-	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil {
-		return nil, fmt.Errorf("reading a card: part of it is missing or changed: %w: %w",
-			letter.ErrMalformed, err)
-	}
-	return b, nil
-}
+func ParseText(s string) ([]byte, error) { return unwrap(s, textPrefix, "a card") }
 
 func (c Card) check() error {
 	switch {

@@ -148,7 +148,7 @@ type Office struct {
 	Epoch uint64 `cbor:"1,keyasint"`
 }
 
-// envelope is what is on the wire: exactly one message. Numbers are never used again; 26 and up are free.
+// envelope is what is on the wire: exactly one message. Numbers are never used again; 29 and up are free.
 type envelope struct {
 	Version uint8  `cbor:"1,keyasint"`
 	Kind    uint8  `cbor:"2,keyasint"`
@@ -186,6 +186,10 @@ const (
 	kindRoundAsk  = 23
 	kindRoundNews = 24
 	kindRoundSay  = 25
+
+	kindJoin        = 26
+	kindCharterAsk  = 27
+	kindCharterNews = 28
 )
 
 // ErrMessage: not a message that may be sent or received.
@@ -223,64 +227,46 @@ func Decode(b []byte) (msg any, err error) {
 	if err := letter.Unmarshal(b, MaxMessageBytes, &e); err != nil {
 		return nil, fmt.Errorf("decoding a message: %w", err)
 	}
-	switch e.Kind {
-	case kindOpen:
-		msg, err = decode[Open](e.Body)
-	case kindWelcome:
-		msg, err = decode[Welcome](e.Body)
-	case kindBatch:
-		msg, err = decode[Batch](e.Body)
-	case kindAck:
-		msg, err = decode[Ack](e.Body)
-	case kindRefused:
-		msg, err = decode[Refused](e.Body)
-	case kindRecall:
-		msg, err = decode[Recall](e.Body)
-	case kindRecalled:
-		msg, err = decode[Recalled](e.Body)
-	case kindRegister:
-		msg, err = decode[Register](e.Body)
-	case kindCertified:
-		msg, err = decode[Certified](e.Body)
-	case kindReport:
-		msg, err = decode[Report](e.Body)
-	case kindOffice:
-		msg, err = decode[Office](e.Body)
-	case kindWant:
-		msg, err = decode[Want](e.Body)
-	case kindCards:
-		msg, err = decode[Cards](e.Body)
-	case kindWithdrawn:
-		msg, err = decode[Withdrawn](e.Body)
-	case kindReceipt:
-		msg, err = decode[Receipt](e.Body)
-	case kindContact:
-		msg, err = decode[Contact](e.Body)
-	case kindReply:
-		msg, err = decode[Reply](e.Body)
-	case kindTold:
-		msg, err = decode[Told](e.Body)
-	case kindMoveAsk:
-		msg, err = decode[MoveAsk](e.Body)
-	case kindMoveAnswer:
-		msg, err = decode[MoveAnswer](e.Body)
-	case kindMovePacket:
-		msg, err = decode[MovePacket](e.Body)
-	case kindMoveArrived:
-		msg, err = decode[MoveArrived](e.Body)
-	case kindRoundAsk:
-		msg, err = decode[RoundAsk](e.Body)
-	case kindRoundNews:
-		msg, err = decode[RoundNews](e.Body)
-	case kindRoundSay:
-		msg, err = decode[RoundSay](e.Body)
-	default:
-		err = fmt.Errorf("message %d: %w", e.Kind, letter.ErrKind)
+	if int(e.Kind) >= len(decoders) || decoders[e.Kind] == nil {
+		return nil, fmt.Errorf("decoding a message: message %d: %w", e.Kind, letter.ErrKind)
 	}
+	msg, err = decoders[e.Kind](e.Body)
 	if err != nil {
 		return nil, fmt.Errorf("decoding a message: %w", err)
 	}
 	return msg, nil
+}
+
+// decoders reads the body of each message, by its number.
+var decoders = [...]func([]byte) (any, error){
+	kindOpen:        decode[Open],
+	kindWelcome:     decode[Welcome],
+	kindBatch:       decode[Batch],
+	kindAck:         decode[Ack],
+	kindRefused:     decode[Refused],
+	kindRecall:      decode[Recall],
+	kindRecalled:    decode[Recalled],
+	kindRegister:    decode[Register],
+	kindCertified:   decode[Certified],
+	kindReport:      decode[Report],
+	kindOffice:      decode[Office],
+	kindWant:        decode[Want],
+	kindCards:       decode[Cards],
+	kindWithdrawn:   decode[Withdrawn],
+	kindReceipt:     decode[Receipt],
+	kindContact:     decode[Contact],
+	kindReply:       decode[Reply],
+	kindTold:        decode[Told],
+	kindMoveAsk:     decode[MoveAsk],
+	kindMoveAnswer:  decode[MoveAnswer],
+	kindMovePacket:  decode[MovePacket],
+	kindMoveArrived: decode[MoveArrived],
+	kindRoundAsk:    decode[RoundAsk],
+	kindRoundNews:   decode[RoundNews],
+	kindRoundSay:    decode[RoundSay],
+	kindJoin:        decode[Join],
+	kindCharterAsk:  decode[CharterAsk],
+	kindCharterNews: decode[CharterNews],
 }
 
 func decode[M any](b []byte) (any, error) {

@@ -103,7 +103,7 @@ func checkMoves(msg any) (uint8, error) {
 		return kindMovePacket, errors.Join(checkContact(m.From, m.To, "", m.ID),
 			checkLeaving(m.Person, m.Proof))
 	}
-	return checkRounds(msg)
+	return checkJoining(msg)
 }
 
 // checkLeaving wants both a person and a signature, or neither.

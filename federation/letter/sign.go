@@ -59,6 +59,7 @@ const (
 	ForRound   Purpose = "carecircle sign round v1\x00"
 	ForConsent Purpose = "carecircle sign round consent v1\x00"
 	ForOutcome Purpose = "carecircle sign round outcome v1\x00"
+	ForCharter Purpose = "carecircle sign charter v1\x00"
 )
 
 // Sign returns the 64-byte Ed25519 signature of b. The same key and bytes always give the same signature.
