@@ -8,6 +8,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
 )
@@ -18,6 +19,12 @@ import (
 // ErrTooLarge or ErrRefused, or say what is wrong with addrs. When it fails, the peer may or may not have
 // handled the request: repeating must do no harm.
 func (h *Host) Ask(ctx context.Context, addrs []string, request []byte) ([]byte, error) {
+	return h.askFor(ctx, addrs, letters, request)
+}
+
+func (h *Host) askFor(
+	ctx context.Context, addrs []string, what protocol.ID, request []byte,
+) ([]byte, error) {
 	to, err := parsePeer(addrs)
 	if err != nil {
 		return nil, fmt.Errorf("p2p: ask: %w", err)
@@ -39,14 +46,16 @@ func (h *Host) Ask(ctx context.Context, addrs []string, request []byte) ([]byte,
 	defer cancel()
 	defer context.AfterFunc(h.ctx, cancel)()
 
-	reply, err := h.ask(ctx, to, request)
+	reply, err := h.ask(ctx, to, what, request)
 	if err != nil {
 		return nil, fmt.Errorf("p2p: ask %s: %w", to.ID, typed(ctx, err))
 	}
 	return reply, nil
 }
 
-func (h *Host) ask(ctx context.Context, to peer.AddrInfo, request []byte) ([]byte, error) {
+func (h *Host) ask(
+	ctx context.Context, to peer.AddrInfo, what protocol.ID, request []byte,
+) ([]byte, error) {
 	free, err := h.slots.take(ctx, to.ID)
 	if err != nil {
 		return nil, err
@@ -56,7 +65,7 @@ func (h *Host) ask(ctx context.Context, to peer.AddrInfo, request []byte) ([]byt
 	if err := h.net.Connect(ctx, to); err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	stream, err := h.net.NewStream(network.WithNoDial(ctx, "connected above"), to.ID, letters)
+	stream, err := h.net.NewStream(network.WithNoDial(ctx, "connected above"), to.ID, what)
 	if err != nil {
 		return nil, fmt.Errorf("open stream: %w", err)
 	}

@@ -10,7 +10,10 @@ import (
 
 // gate keeps strangers out: libp2p asks it at each step of every new connection. It never sees old
 // connections; those are Drop's.
-type gate struct{ allow func(peer string) bool }
+type gate struct {
+	allow func(peer string) bool
+	letIn func(dir network.Direction, peer string) bool
+}
 
 var _ connmgr.ConnectionGater = gate{}
 
@@ -23,10 +26,10 @@ func (g gate) InterceptAddrDial(p peer.ID, _ ma.Multiaddr) bool { return g.allow
 func (g gate) InterceptAccept(network.ConnMultiaddrs) bool { return true }
 
 // InterceptSecured is the first moment at which an incoming peer id is proven rather than claimed.
-func (g gate) InterceptSecured(_ network.Direction, p peer.ID, _ network.ConnMultiaddrs) bool {
-	return g.allow(p.String())
+func (g gate) InterceptSecured(dir network.Direction, p peer.ID, _ network.ConnMultiaddrs) bool {
+	return g.letIn(dir, p.String())
 }
 
 func (g gate) InterceptUpgraded(conn network.Conn) (bool, control.DisconnectReason) {
-	return g.allow(conn.RemotePeer().String()), 0
+	return g.letIn(conn.Stat().Direction, conn.RemotePeer().String()), 0
 }

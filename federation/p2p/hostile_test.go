@@ -79,7 +79,8 @@ func TestStrangerRefused(t *testing.T) {
 
 // The gate alone must hold, whatever Ask and serve check beside it.
 func TestGate(t *testing.T) {
-	g := gate{func(id string) bool { return false }}
+	nobody := Config{Allow: func(string) bool { return false }}
+	g := gate{nobody.Allow, nobody.letIn}
 	id := must(peer.Decode(must(PeerID(must(NewKey()).Public().(ed25519.PublicKey)))))
 	if g.InterceptPeerDial(id) || g.InterceptAddrDial(id, nil) ||
 		g.InterceptSecured(network.DirInbound, id, nil) || g.InterceptSecured(network.DirOutbound, id, nil) {

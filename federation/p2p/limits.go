@@ -74,10 +74,7 @@ func newResources(cfg Config) (network.ResourceManager, error) {
 		},
 		ProtocolPeer: map[protocol.ID]rcmgr.ResourceLimits{
 			letters: letterStreams,
-			replicas: {
-				StreamsInbound: replicaStreams, StreamsOutbound: replicaStreams, Streams: 2 * replicaStreams,
-				Memory: 2 * replicaStreams * maxWindowBytes,
-			},
+			knocks:  streamsOf(knockStreams), replicas: streamsOf(replicaStreams),
 		},
 		Conn:   rcmgr.ResourceLimits{Memory: maxConnBytes},
 		Stream: rcmgr.ResourceLimits{Memory: rcmgr.LimitVal64(cfg.MaxMessageBytes + streamWindowBytes)},
@@ -110,6 +107,14 @@ func newResources(cfg Config) (network.ResourceManager, error) {
 		return nil, fmt.Errorf("resource limits: %w", err)
 	}
 	return resources, nil
+}
+
+// streamsOf limits the streams of one protocol to and from one peer: so many each way.
+func streamsOf(each rcmgr.LimitVal) rcmgr.ResourceLimits {
+	return rcmgr.ResourceLimits{
+		StreamsInbound: each, StreamsOutbound: each, Streams: 2 * each,
+		Memory: rcmgr.LimitVal64(2*each) * maxWindowBytes,
+	}
 }
 
 // peerBytes is the memory one peer may occupy: a window for every stream, a full set of largest requests,

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -52,6 +54,10 @@ type Config struct {
 	// Handle answers one request of an allowed peer. ctx ends when the asker has given up or the host
 	// closes. An error resets the stream and is logged once. It must be safe for concurrent use.
 	Handle func(ctx context.Context, from string, request []byte) ([]byte, error)
+	// Knock answers one request of a peer that is not allowed, of at most 64 KiB, as Handle does; nil: nobody
+	// may knock. Knocking says whether such peers may come now: few at a time, and for a short time.
+	Knock    func(ctx context.Context, from string, request []byte) ([]byte, error)
+	Knocking func() bool
 
 	Log        *slog.Logger          // nil: silent
 	Registerer prometheus.Registerer // nil: no metrics
@@ -76,6 +82,7 @@ type Host struct {
 	mu        sync.Mutex
 	closed    bool
 	listening bool           // for streams
+	relay     *relay.Relay   // see Relay
 	work      sync.WaitGroup // asks and answers under way
 }
 
@@ -100,7 +107,17 @@ func newHost(cfg Config, extra ...libp2p.Option) (*Host, error) {
 		return nil, fmt.Errorf("p2p: start: %w", err)
 	}
 	h.net.Network().Notify(&network.NotifyBundle{ConnectedF: h.checkConnected})
-	h.net.SetStreamHandler(letters, h.serve)
+	h.net.SetStreamHandler(letters, func(s network.Stream) {
+		h.serve(s, service{allow: cfg.Allow, handle: cfg.Handle, most: cfg.MaxMessageBytes})
+	})
+	if cfg.Knock != nil {
+		h.net.SetStreamHandler(knocks, func(s network.Stream) {
+			h.serve(s, service{
+				allow:  func(id string) bool { return cfg.Allow(id) || cfg.Knocking() },
+				handle: cfg.Knock, most: maxKnockBytes,
+			})
+		})
+	}
 	// One address at a time: libp2p's own start-up is content when a single one of several works.
 	for _, addr := range listen {
 		if err := h.net.Network().Listen(addr); err != nil {
@@ -123,6 +140,9 @@ func (cfg Config) complete() (Config, error) {
 		return cfg, errors.New("config Allow is missing: say which peers may connect")
 	case cfg.Handle == nil:
 		return cfg, errors.New("config Handle is missing: say how to answer a request")
+	case (cfg.Knock == nil) != (cfg.Knocking == nil):
+		return cfg, errors.New("config Knock and Knocking come together: say when others may knock, and" +
+			" how to answer")
 	case cfg.MaxMessageBytes < 0 || cfg.MaxMessageBytes > highestMessageBytes:
 		return cfg, fmt.Errorf("config MaxMessageBytes is %d: choose 1 to %d, or 0 for %d",
 			cfg.MaxMessageBytes, highestMessageBytes, defaultMessageBytes)
@@ -162,7 +182,9 @@ func (h *Host) Addrs() []string {
 	}
 	full := make([]string, 0, len(addrs))
 	for _, addr := range addrs {
-		full = append(full, addr.String()+"/p2p/"+h.ID())
+		if text := addr.String(); !strings.HasPrefix(text, circuit) {
+			full = append(full, text+"/p2p/"+h.ID())
+		}
 	}
 	slices.Sort(full)
 	return slices.Compact(full)
@@ -201,6 +223,9 @@ func (h *Host) Close() error {
 	h.mu.Unlock()
 	h.cancel()
 	err := h.net.Close()
+	if h.relay != nil {
+		err = errors.Join(err, h.relay.Close())
+	}
 	h.work.Wait()
 	if err != nil {
 		return fmt.Errorf("p2p: close: %w", err)
@@ -222,11 +247,13 @@ func (h *Host) enter() bool {
 // checkConnected asks Allow once more when a connection has joined the list that Drop walks: a peer
 // dropped between the handshake's check and this moment would otherwise stay.
 func (h *Host) checkConnected(_ network.Network, conn network.Conn) {
-	if h.cfg.Allow(conn.RemotePeer().String()) {
-		return
-	}
-	if err := conn.CloseWithError(network.ConnGated); err != nil {
-		h.log.Warn("close refused connection", "peer", conn.RemotePeer().String(), "error", err)
+	id := conn.RemotePeer().String()
+	switch {
+	case h.cfg.Allow(id):
+	case h.cfg.letIn(conn.Stat().Direction, id):
+		h.welcomeStranger(conn)
+	default:
+		h.cutOff(conn)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -33,39 +34,50 @@ func meaning(code network.StreamErrorCode) error {
 	}
 }
 
+// service is how the requests of one protocol are answered.
+type service struct {
+	allow  func(peer string) bool
+	handle func(ctx context.Context, from string, request []byte) ([]byte, error)
+	most   int // bytes of a request
+}
+
 // serve answers the one request of an incoming stream, or resets it and logs why.
-func (h *Host) serve(stream network.Stream) {
+func (h *Host) serve(stream network.Stream, by service) {
 	if !h.enter() {
 		_ = stream.ResetWithError(network.StreamShutdown) // closing: the stream is about to go anyway
 		return
 	}
 	defer h.work.Done()
-	err := h.answer(stream)
+	err := h.answer(stream, by)
 	if err == nil {
 		return
 	}
 	// A stream that the peer has reset already cannot be reset again; that is no second failure.
 	_ = stream.ResetWithError(resetCode(err))
-	h.log.Warn("request not answered", "peer", stream.Conn().RemotePeer().String(), "error", err)
+	level := slog.LevelWarn
+	if errors.Is(err, errNotAllowed) { // it is for Allow to say so, and not over and over
+		level = slog.LevelDebug
+	}
+	h.log.Log(h.ctx, level, "request not answered", "peer", stream.Conn().RemotePeer().String(), "error", err)
 }
 
 // answer holds a stream for no longer than Timeout, which is when its asker gives up.
-func (h *Host) answer(stream network.Stream) error {
+func (h *Host) answer(stream network.Stream, by service) error {
 	from := stream.Conn().RemotePeer().String()
-	if !h.cfg.Allow(from) {
+	if !by.allow(from) {
 		return errNotAllowed
 	}
 	deadline := time.Now().Add(h.cfg.Timeout)
 	if err := stream.SetDeadline(deadline); err != nil {
 		return fmt.Errorf("set deadline: %w", err)
 	}
-	request, err := readFrame(stream, h.cfg.MaxMessageBytes, reserveFrom(stream))
+	request, err := readFrame(stream, by.most, reserveFrom(stream))
 	if err != nil {
 		return fmt.Errorf("request: %w", err)
 	}
 	ctx, cancel := context.WithDeadline(h.ctx, deadline)
 	defer cancel()
-	reply, err := h.cfg.Handle(ctx, from, request)
+	reply, err := by.handle(ctx, from, request)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errFailed, err)
 	}

@@ -16,8 +16,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// newLibp2p builds the libp2p host with nothing of the library's defaults for open networks: no relay, no
-// AutoNAT, no discovery, no listen address, two transports.
+// newLibp2p builds the libp2p host with nothing of the library's defaults for open networks: no relay
+// unless one is asked for by name, no AutoNAT, no discovery, no listen address, two transports.
 func newLibp2p(cfg Config, extra []libp2p.Option) (host.Host, error) {
 	key, err := crypto.UnmarshalEd25519PrivateKey(cfg.Key)
 	if err != nil {
@@ -36,7 +36,7 @@ func newLibp2p(cfg Config, extra []libp2p.Option) (host.Host, error) {
 	options := []libp2p.Option{
 		libp2p.Identity(key),
 		libp2p.UserAgent(agent), libp2p.ProtocolVersion(agent),
-		libp2p.ConnectionGater(gate{cfg.Allow}),
+		libp2p.ConnectionGater(gate{cfg.Allow, cfg.letIn}),
 		libp2p.ResourceManager(resources), libp2p.ConnectionManager(conns),
 		// Without port reuse a second process on the same port is told so, instead of taking half the
 		// connections.
@@ -44,7 +44,7 @@ func newLibp2p(cfg Config, extra []libp2p.Option) (host.Host, error) {
 		libp2p.Transport(quic.NewTransport),
 		libp2p.Security(noise.ID, noise.New), libp2p.Security(libp2ptls.ID, libp2ptls.New),
 		libp2p.Muxer(yamux.ID, &muxer),
-		libp2p.NoListenAddrs, libp2p.DisableRelay(), libp2p.Ping(false),
+		libp2p.NoListenAddrs, libp2p.EnableRelay(), libp2p.Ping(false),
 		// A reachability that is decided needs no AutoNAT probes. Addresses come from the charter, not
 		// from peers.
 		libp2p.ForceReachabilityPrivate(), libp2p.DisableIdentifyAddressDiscovery(),
