@@ -6,6 +6,7 @@ import (
 	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/circle/findable"
 	"github.com/carecircle/carecircle/circle/hub"
+	"github.com/carecircle/carecircle/circle/joining"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/circle/moving"
@@ -29,5 +30,6 @@ func With(o exchange.Options) (*machine.Machine, error) {
 		findable.Feature(),
 		moving.Feature(o),
 		netting.Feature(o),
+		joining.Feature(o),
 	)
 }

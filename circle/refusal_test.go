@@ -1,6 +1,7 @@
 package circle_test
 
 import (
+	"cmp"
 	"encoding/hex"
 	"reflect"
 	"slices"
@@ -99,6 +100,7 @@ func newStage(t *testing.T) *stage {
 	beFound(s)
 	aboutToMove(s)
 	s.proposes(t, paperOf(t, s.td, 1, 30, hb, bh, s.md))
+	aboutToJoin(s)
 	return s
 }
 
@@ -183,7 +185,8 @@ type asked struct {
 }
 
 type kindCase struct {
-	empty   bool // on a circle not founded yet
+	empty   bool  // on a circle not founded yet
+	at      *town // nil: the stage's circle
 	good    asked
 	refused []asked
 }
@@ -199,7 +202,7 @@ func (s *stage) caller(a asked) machine.Caller {
 }
 
 func playKind(t *testing.T, s *stage, kind string, c kindCase) {
-	w := s.hb
+	w := cmp.Or(c.at, s.hb)
 	w.t = t
 	if c.empty {
 		good := newTown(t, "Hebden Bridge")
@@ -218,17 +221,17 @@ func playKind(t *testing.T, s *stage, kind string, c kindCase) {
 	// Whatever the body, some callers may never do it.
 	for _, by := range []machine.Caller{
 		{Actor: "pnobody"},
-		{Actor: w.people["Zed"]},
+		{Actor: s.hb.people["Zed"]},
 		{Actor: machine.PeerActor("cnobody")},
 		{Actor: "peer/"},
-		{Actor: w.people["Alice"], OnBehalfOf: w.people["Norah"]},
-		{Actor: w.people["Alice"], OnBehalfOf: machine.ActorCircle},
-		{Actor: w.people["Alice"], OnBehalfOf: machine.ActorOperator},
-		{Actor: w.people["Alice"], OnBehalfOf: machine.ActorNode},
-		{Actor: w.people["Alice"], OnBehalfOf: machine.PeerActor(string(s.bh.id))},
-		{Actor: w.people["Alice"], OnBehalfOf: "nobody"},
-		{Actor: machine.ActorOperator, OnBehalfOf: w.people["Alice"]},
-		{Actor: machine.ActorNode, OnBehalfOf: w.people["Alice"]},
+		{Actor: s.hb.people["Alice"], OnBehalfOf: s.hb.people["Norah"]},
+		{Actor: s.hb.people["Alice"], OnBehalfOf: machine.ActorCircle},
+		{Actor: s.hb.people["Alice"], OnBehalfOf: machine.ActorOperator},
+		{Actor: s.hb.people["Alice"], OnBehalfOf: machine.ActorNode},
+		{Actor: s.hb.people["Alice"], OnBehalfOf: machine.PeerActor(string(s.bh.id))},
+		{Actor: s.hb.people["Alice"], OnBehalfOf: "nobody"},
+		{Actor: machine.ActorOperator, OnBehalfOf: s.hb.people["Alice"]},
+		{Actor: machine.ActorNode, OnBehalfOf: s.hb.people["Alice"]},
 		{Actor: machine.ActorNode, OnBehalfOf: machine.ActorNode},
 	} {
 		if out := once(t, w, w.command(by, kind, c.good.body)); out.Refusal == nil {
@@ -241,7 +244,7 @@ func playKind(t *testing.T, s *stage, kind string, c kindCase) {
 // badBodies sends what is not a body of the kind at all. It is refused before it enters the log, and also
 // where it got into the log.
 func badBodies(t *testing.T, s *stage, kind string, c kindCase) {
-	w := s.hb
+	w := cmp.Or(c.at, s.hb)
 	caller := s.caller(c.good)
 	for _, bad := range []string{
 		"63616263", "01", "80", "f5", "fb3ff0000000000000", "a1186363616263", "a10101a10101",

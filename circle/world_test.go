@@ -109,12 +109,14 @@ func (w *town) must(by, kind string, body any) machine.Outcome {
 	return out
 }
 
-func (w *town) card() []byte {
+func (w *town) card() []byte { return w.cardOf(1) }
+
+func (w *town) cardOf(seq uint64) []byte {
 	w.t.Helper()
 	raw, err := charter.Seal(w.key, charter.Card{
 		Circle: w.id, Name: w.name, Place: w.name, Aim: "care", Key: w.key.Public().(ed25519.PublicKey),
 		Hosts: []charter.Host{{Peer: "12D3KooW" + w.name[:1], Until: 1 << 50}},
-		Addrs: []string{"/ip4/127.0.0.1/tcp/4001/p2p/12D3KooW" + w.name[:1]}, Seq: 1,
+		Addrs: []string{"/ip4/127.0.0.1/tcp/4001/p2p/12D3KooW" + w.name[:1]}, Seq: seq,
 	})
 	if err != nil {
 		w.t.Fatal(err)

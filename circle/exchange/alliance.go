@@ -21,12 +21,15 @@ type Allied struct {
 	InForce bool `cbor:"1,keyasint" json:"inForce"`
 }
 
-func meet(tx *machine.Tx, b Meet) (Met, error) {
+func meet(tx *machine.Tx, b Meet) (Met, error) { return MeetCard(tx, b.Card) }
+
+// MeetCard makes another circle known by its card, or takes a newer card of one that is.
+func MeetCard(tx *machine.Tx, raw []byte) (Met, error) {
 	us, ok := member.TheCircle(tx)
 	if !ok {
 		return Met{}, machine.Refuse("not_founded", "Found the circle first: carecircle init.")
 	}
-	card, err := charter.OpenCard(b.Card)
+	card, err := charter.OpenCard(raw)
 	if err != nil {
 		return Met{}, machine.Refuse("bad_card", "This is not a circle's card: %v.", err)
 	}
@@ -36,7 +39,7 @@ func meet(tx *machine.Tx, b Meet) (Met, error) {
 	}
 	old, known := peers.Get(tx, peerKey(card.Circle))
 	switch {
-	case known && bytes.Equal(old.Card, b.Card):
+	case known && bytes.Equal(old.Card, raw):
 		return Met{Circle: string(card.Circle), Name: card.Name}, nil
 	case known && card.Seq <= old.CardSeq:
 		return Met{}, machine.Refuse("old_card", "A newer card of %s is known here.", old.Name)
@@ -54,7 +57,7 @@ func meet(tx *machine.Tx, b Meet) (Met, error) {
 		})
 	}
 	peers.Put(tx, peerKey(card.Circle), Peer{
-		Circle: card.Circle, Card: b.Card, CardSeq: card.Seq, Met: met,
+		Circle: card.Circle, Card: raw, CardSeq: card.Seq, Met: met,
 		Name: card.Name, Place: card.Place, Key: card.Key,
 	})
 	return Met{Circle: string(card.Circle), Name: card.Name}, nil

@@ -20,12 +20,16 @@ type TakeVerdict struct {
 }
 
 func setHub(tx *machine.Tx, b SetHub) (machine.None, error) {
-	peer, err := knownPeer(tx, b.Circle)
-	if err != nil {
-		return machine.None{}, err
+	return machine.None{}, NameHub(tx, b.Circle)
+}
+
+// NameHub has a known circle decide on payments without an answer.
+func NameHub(tx *machine.Tx, circle string) error {
+	peer, err := knownPeer(tx, circle)
+	if err == nil {
+		hubs.Put(tx, machine.Key{}, string(peer.Circle))
 	}
-	hubs.Put(tx, machine.Key{}, string(peer.Circle))
-	return machine.None{}, nil
+	return err
 }
 
 // Hub returns the circle that decides; false where none was named.
@@ -55,6 +59,18 @@ func NameOf(r machine.Reader, circle string) string {
 		return p.Name
 	}
 	return circle
+}
+
+// PlaceOf is the place of a known circle; of others empty.
+func PlaceOf(r machine.Reader, circle string) string {
+	p, _ := knownPeer(r, circle) //nolint:errcheck // then it is empty
+	return p.Place
+}
+
+// CardOf is the card of a known circle, as it signed it; of others empty.
+func CardOf(r machine.Reader, circle letter.CircleID) []byte {
+	p, _ := knownPeer(r, string(circle)) //nolint:errcheck // then it is empty
+	return p.Card
 }
 
 // Question is what the hub is to be asked: a verdict, and the record it is to go by. A record of our own is

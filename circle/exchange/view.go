@@ -4,6 +4,7 @@ import (
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
+	"github.com/carecircle/carecircle/federation/courier"
 	"github.com/carecircle/carecircle/federation/letter"
 	"github.com/carecircle/carecircle/federation/payment"
 )
@@ -148,9 +149,10 @@ type PeerState struct {
 	Tail   letter.Position // of our stream to them
 	Held   letter.Position // of theirs to us
 	Frozen bool
-	Why    string // it is frozen
-	Fresh  bool   // letters may be written to them, see Begin
-	Recall uint64 // not 0: they hold ours as far as this, and it is to be taken back
+	Why    string        // it is frozen
+	Fresh  bool          // letters may be written to them, see Begin
+	Recall uint64        // not 0: they hold ours as far as this, and it is to be taken back
+	Life   courier.Nonce // theirs, as of their newest session with us
 }
 
 // Peers returns the known circles, for the courier.
@@ -160,7 +162,7 @@ func Peers(r machine.Reader) []PeerState {
 		p, _ := pairs.Get(r, peerKey(peer.Circle))
 		out = append(out, PeerState{
 			Peer: peer, Tail: p.Tail, Held: p.Held, Frozen: p.Frozen != "", Why: p.Frozen,
-			Fresh: Options{}.fresh(r, p), Recall: p.Recall,
+			Fresh: Options{}.fresh(r, p), Recall: p.Recall, Life: p.Nx,
 		})
 	}
 	return out

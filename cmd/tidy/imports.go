@@ -38,7 +38,7 @@ var zones = []zone{
 		name: "exchange", floor: 3,
 		parts: []string{
 			"circle/exchange", "circle/hub", "circle/findable", "circle/moving",
-			"circle/netting",
+			"circle/netting", "circle/joining",
 		},
 		may: append([]string{"letters"}, features...), pure: true,
 	},
