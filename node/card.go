@@ -34,7 +34,7 @@ func (n *Node) makeCard() error {
 	now := time.Now()
 	card := charter.Card{
 		Circle: n.Keys.CircleID(), Name: n.Config.Name, Place: n.Config.Place, Aim: n.Config.Aim,
-		Key: n.Keys.CirclePublic(), Addrs: n.letters.host.Addrs(), Seq: 1,
+		Key: n.Keys.CirclePublic(), Addrs: n.letters.reachable(), Seq: 1,
 		Hosts: []charter.Host{{Peer: n.letters.host.ID(), Until: now.Add(hostTerm).UnixMilli()}},
 	}
 	if err := n.Read(func(r machine.Reader) error {
@@ -62,6 +62,8 @@ func (n *Node) makeCard() error {
 		if err != nil {
 			return damagedCard(path, err)
 		}
+		n.letters.remember(old.Addrs)
+		card.Addrs = n.letters.reachable()
 		if stillTrue(old, card, now) {
 			n.card.Store(&kept.Sealed)
 			return nil

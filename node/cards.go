@@ -114,7 +114,7 @@ func (c *cards) work(ctx context.Context) error {
 		c.beside(ctx, what, askAgain, func() error { return c.contact(ctx, o) })
 	}
 	if err == nil {
-		err = errors.Join(c.moves(ctx), c.rounds(ctx))
+		err = errors.Join(c.moves(ctx), c.rounds(ctx), c.federation(ctx))
 	}
 	for _, u := range open {
 		c.beside(ctx, "gone "+string(u.Circle)+u.Card.ID, askAgain, func() error { return c.recall(ctx, u) })

@@ -290,7 +290,6 @@ func (n *Node) register(ctx context.Context) error {
 			return err
 		}
 		me.ID, me.Addrs, me.Gossip = c.ID, []string{at}, c.reachedGossip()
-		me.Letters = n.letters.host.Addrs()
 	}
 	var known replicas.Replica
 	err := n.Read(func(r machine.Reader) error {
@@ -299,6 +298,10 @@ func (n *Node) register(ctx context.Context) error {
 	})
 	if err != nil {
 		return err
+	}
+	if n.Config.Replica != nil {
+		n.letters.remember(known.Letters)
+		me.Letters = n.letters.reachable()
 	}
 	half := n.started.Add(-hostTerm / 2).UnixMilli()
 	same := slices.Equal(known.Addrs, me.Addrs) && known.Gossip == me.Gossip &&

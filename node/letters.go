@@ -6,11 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/carecircle/carecircle/circle/exchange"
+	"github.com/carecircle/carecircle/circle/joining"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/federation/charter"
 	"github.com/carecircle/carecircle/federation/courier"
@@ -30,25 +34,29 @@ const (
 // letters carries this circle's outbox to its peers and takes theirs. What to send, and when, the courier
 // says; what is sent is rows of the outbox; what comes is proposed as commands.
 type letters struct {
-	circle  replicaOf
-	asNode  func(ctx context.Context, kind string, body any) (any, error)
-	leads   func() bool
-	sealer  *sealer
-	keys    Keys
-	host    *p2p.Host
-	log     *slog.Logger
-	courier *courier.Courier // of this life; nil while this replica does not lead
-	life    life
-	began   sync.Map                                      // by circle: the life of its last session with us
-	known   atomic.Pointer[map[string]exchange.PeerState] // by libp2p peer id
-	cards   map[letter.CircleID]charter.Card              // opened; for run alone
-	addrs   atomic.Pointer[map[letter.CircleID][]string]  // of the circles' machines
-	checked *verified
-	members *cards
-	origin  string // of our pages
-	allowed *allowance
-	done    chan func() // what is to be done in run
-	status  atomic.Pointer[[]courier.PeerStatus]
+	circle   replicaOf
+	asNode   func(ctx context.Context, kind string, body any) (any, error)
+	leads    func() bool
+	sealer   *sealer
+	keys     Keys
+	host     *p2p.Host
+	log      *slog.Logger
+	courier  *courier.Courier // of this life; nil while this replica does not lead
+	life     life
+	known    atomic.Pointer[map[string]exchange.PeerState]  // by libp2p peer id
+	cards    map[letter.CircleID]charter.Card               // opened; for run alone
+	addrs    atomic.Pointer[map[letter.CircleID][][]string] // of each of the circles' machines
+	near     sync.Map                                       // by circle: which of its machines answered last
+	card     *atomic.Pointer[[]byte]                        // our own, as sealed
+	relayed  atomic.Pointer[[]string]                       // where we are reached through a relay
+	inviting atomic.Bool                                    // strangers may ask to join
+	knocks   *rate.Limiter
+	checked  *verified
+	members  *cards
+	origin   string // of our pages
+	allowed  *allowance
+	done     chan func() // what is to be done in run
+	status   atomic.Pointer[[]courier.PeerStatus]
 }
 
 // replicaOf is what letters needs of the running circle.
@@ -69,9 +77,9 @@ func (n *Node) openLetters(ctx context.Context) error {
 		circle: n, asNode: n.resultAsNode, leads: n.leads, sealer: n.sealer, keys: n.Keys, log: n.options.Log,
 		done: make(chan func()), life: newLife(), checked: n.verified,
 		origin:  n.Config.origin(),
-		allowed: newAllowance(n.options.Log),
+		allowed: newAllowance(n.options.Log), knocks: newKnocks(), card: &n.card,
 	}
-	l.addrs.Store(&map[letter.CircleID][]string{})
+	l.addrs.Store(&map[letter.CircleID][][]string{})
 	l.cards = map[letter.CircleID]charter.Card{}
 	l.known.Store(&map[string]exchange.PeerState{})
 	l.status.Store(&[]courier.PeerStatus{})
@@ -81,7 +89,7 @@ func (n *Node) openLetters(ctx context.Context) error {
 	}
 	l.host, err = p2p.New(p2p.Config{
 		Key: n.Keys.Host, Listen: n.Config.Letters, Allow: l.allow, Handle: l.handle, Log: n.options.Log,
-		MaxMessageBytes: courier.MaxMessageBytes,
+		MaxMessageBytes: courier.MaxMessageBytes, Knock: l.knocked, Knocking: l.inviting.Load,
 	})
 	if err != nil {
 		return fmt.Errorf("letters: %w", err)
@@ -96,6 +104,10 @@ func (n *Node) openLetters(ctx context.Context) error {
 	l.meetPeers(ctx)
 	n.running.Go(func() { l.run(ctx) })
 	n.running.Go(func() { l.members.run(ctx) })
+	places := &relays{letters: l, changed: func(ctx context.Context) error {
+		return errors.Join(n.register(ctx), n.makeCard())
+	}}
+	n.running.Go(func() { places.run(ctx) })
 	return nil
 }
 
@@ -112,10 +124,6 @@ func (l *letters) run(ctx context.Context) {
 		l.meetPeers(ctx)
 		status := []courier.PeerStatus{}
 		if l.courier != nil { // the others have the same rows, and carry on from them when they lead
-			l.began.Range(func(peer, nx any) bool {
-				l.courier.Began(peer.(letter.CircleID), nx.(courier.Nonce))
-				return true
-			})
 			l.courier.Tick(time.Now().UnixMilli())
 			for _, r := range l.courier.Ready() {
 				l.start(ctx, r)
@@ -149,16 +157,22 @@ func (l *letters) beside(ctx context.Context, work func() (then func())) {
 // meetPeers tells the courier and the gate which circles are known and how far our streams to them go.
 func (l *letters) meetPeers(ctx context.Context) {
 	var peers []exchange.PeerState
+	var closed []letter.CircleID
+	now := time.Now().UnixMilli()
 	err := l.circle.Read(func(r machine.Reader) error {
-		peers = exchange.Peers(r)
+		peers, closed = exchange.Peers(r), joining.Closed(r)
+		l.inviting.Store(joining.Inviting(r, now))
 		return nil
 	})
 	if err != nil {
 		return // the replica has stopped; so will we
 	}
-	now := time.Now().UnixMilli()
-	known, addrs := map[string]exchange.PeerState{}, map[letter.CircleID][]string{}
+	known, addrs := map[string]exchange.PeerState{}, map[letter.CircleID][][]string{}
 	for _, p := range peers {
+		if slices.Contains(closed, p.Circle) {
+			l.removed(p.Circle)
+			continue
+		}
 		card, opened := l.cards[p.Circle]
 		if !opened || card.Seq != p.CardSeq { // opening checks a signature: once a card
 			if card, err = charter.OpenCard(p.Card); err != nil {
@@ -167,7 +181,7 @@ func (l *letters) meetPeers(ctx context.Context) {
 			}
 			l.cards[p.Circle] = card
 		}
-		addrs[p.Circle] = card.Addrs
+		addrs[p.Circle] = p2p.ByPeer(card.Addrs)
 		for _, h := range card.Hosts {
 			if now < h.Until {
 				known[h.Peer] = p
@@ -179,11 +193,24 @@ func (l *letters) meetPeers(ctx context.Context) {
 			l.courier.Remove(p.Circle)
 		default:
 			l.courier.Peer(p.Circle, p.Tail)
+			l.courier.Began(p.Circle, p.Life)
 			l.takeBack(ctx, p)
 		}
 	}
-	l.known.Store(&known)
+	before := l.known.Swap(&known)
 	l.addrs.Store(&addrs)
+	for host := range *before {
+		if _, still := known[host]; !still {
+			l.host.Drop(host)
+		}
+	}
+}
+
+// removed stops sending to a circle that is in the federation no more.
+func (l *letters) removed(id letter.CircleID) {
+	if l.courier != nil {
+		l.courier.Remove(id)
+	}
 }
 
 func (l *letters) allow(peer string) bool {
@@ -237,11 +264,53 @@ func (l *letters) ask(ctx context.Context, to letter.CircleID, msg any) (any, er
 	if err != nil {
 		return nil, err
 	}
-	reply, err := l.host.Ask(ctx, (*l.addrs.Load())[to], raw)
+	reply, err := l.oneOf(ctx, to, func(addrs []string) ([]byte, error) {
+		return l.host.Ask(ctx, addrs, raw)
+	})
 	if err != nil {
 		return nil, err
 	}
 	return courier.Decode(reply)
+}
+
+// knock is ask of a circle that does not know this one.
+func (l *letters) knock(ctx context.Context, to letter.CircleID, msg any) (any, error) {
+	raw, err := courier.Encode(msg)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := l.oneOf(ctx, to, func(addrs []string) ([]byte, error) {
+		return l.host.Knock(ctx, addrs, raw)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return courier.Decode(reply)
+}
+
+// oneOf asks a circle's machines one after the other until one answers, and first the one that did last.
+func (l *letters) oneOf(
+	ctx context.Context, to letter.CircleID, ask func(addrs []string) ([]byte, error),
+) (reply []byte, err error) {
+	hosts := (*l.addrs.Load())[to]
+	if len(hosts) == 0 {
+		return nil, errors.New("no address of that circle is known")
+	}
+	first := 0
+	if last, ok := l.near.Load(to); ok {
+		first = last.(int) % len(hosts)
+	}
+	for i := range hosts {
+		at := (first + i) % len(hosts)
+		if reply, err = ask(hosts[at]); err == nil {
+			l.near.Store(to, at)
+			return reply, nil
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, err
 }
 
 // batch signs the rows asked for. Any later leader would sign the very same.
@@ -302,6 +371,8 @@ func (l *letters) handle(ctx context.Context, from string, request []byte) ([]by
 		reply, err = l.members.gotRoundAsk(peer, m)
 	case courier.RoundSay:
 		reply, err = courier.Told{}, l.members.gotRoundSay(ctx, peer, m)
+	case courier.CharterAsk:
+		reply, err = l.members.gotCharterAsk(ctx, peer, m)
 	default:
 		reply, err = l.gotMove(ctx, peer, msg)
 	}
@@ -321,7 +392,6 @@ func (l *letters) gotOpen(ctx context.Context, peer exchange.PeerState, m courie
 	if m.From != peer.Circle || m.To != l.keys.CircleID() {
 		return courier.Refused{Code: courier.UnknownCircle, Message: "not for this circle"}, nil
 	}
-	l.began.Store(peer.Circle, m.Nx)
 	ny, err := newNonce()
 	if err != nil {
 		return nil, err

@@ -211,11 +211,12 @@ func TestLettersThatWait(t *testing.T) {
 		}
 		_, text := get(t, "http://"+n.Addr()+"/metrics", operatorOf(t, dir))
 		waits := strings.Contains(text, "carecircle_link_waiting_letters"+label+" 1\n")
-		if !waits || value(t, text, "carecircle_link_connected"+label) != 0 { // not noticed yet that it is gone
+		if !waits || value(t, text, "carecircle_link_connected"+label) != 0 { // not noticed yet
 			continue
 		}
 		age := value(t, text, "carecircle_link_oldest_letter_age_seconds"+label)
-		if age > 3600 || value(t, text, `carecircle_commands_total{kind="exchange.ally",outcome="done"}`) != 1 {
+		if age > 3600 ||
+			value(t, text, `carecircle_commands_total{kind="exchange.ally",outcome="done"}`) != 1 {
 			t.Fatalf("the letter is %v s old:\n%s", age, text)
 		}
 		if age > 0 {

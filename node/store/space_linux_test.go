@@ -149,7 +149,7 @@ func writeUntilLow(dir string, heed bool) error {
 	if _, _, _, err := space.Check(); err != nil {
 		return err
 	}
-	loud := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})) // why it ends
+	loud := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	l, err := OpenLog(LogConfig{Dir: filepath.Join(dir, "log"), EncryptionKey: testKey, Log: loud})
 	if err != nil {
 		return err
