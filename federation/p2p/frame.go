@@ -9,17 +9,12 @@ import (
 
 var errTrailing = errors.New("more bytes follow the message: send one message each way on a stream")
 
-// writeFrame sends one message: its length in four bytes, most significant first, then the message.
+// writeFrame sends one message: its length in four bytes, most significant first, then the message. It does
+// so in one write: each is a packet of its own further down.
 func writeFrame(w io.Writer, message []byte) error {
-	header := binary.BigEndian.AppendUint32(make([]byte, 0, headerBytes), uint32(len(message)))
-	if _, err := w.Write(header); err != nil {
-		return fmt.Errorf("write length: %w", err)
-	}
-	if len(message) == 0 {
-		return nil
-	}
-	if _, err := w.Write(message); err != nil {
-		return fmt.Errorf("write message: %w", err)
+	frame := binary.BigEndian.AppendUint32(make([]byte, 0, headerBytes+len(message)), uint32(len(message)))
+	if _, err := w.Write(append(frame, message...)); err != nil {
+		return fmt.Errorf("write: %w", err)
 	}
 	return nil
 }
