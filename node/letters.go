@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -101,7 +102,7 @@ func (n *Node) openLetters(ctx context.Context) error {
 	if err := n.makeCard(); err != nil {
 		return err
 	}
-	l.meetPeers(ctx)
+	l.meetPeers()
 	n.running.Go(func() { l.run(ctx) })
 	n.running.Go(func() { l.members.run(ctx) })
 	places := &relays{letters: l, changed: func(ctx context.Context) error {
@@ -119,9 +120,10 @@ func (l *letters) run(ctx context.Context) {
 	defer stop()
 	tick := time.NewTicker(lettersEvery)
 	defer tick.Stop()
+	l.meetPeers()
 	for {
 		l.live(ctx)
-		l.meetPeers(ctx)
+		l.follow(ctx)
 		status := []courier.PeerStatus{}
 		if l.courier != nil { // the others have the same rows, and carry on from them when they lead
 			l.courier.Tick(time.Now().UnixMilli())
@@ -139,6 +141,7 @@ func (l *letters) run(ctx context.Context) {
 			do()
 		case <-news:
 		case <-tick.C:
+			l.meetPeers()
 		}
 	}
 }
@@ -154,8 +157,8 @@ func (l *letters) beside(ctx context.Context, work func() (then func())) {
 	}()
 }
 
-// meetPeers tells the courier and the gate which circles are known and how far our streams to them go.
-func (l *letters) meetPeers(ctx context.Context) {
+// meetPeers tells the gate which circles are known, and what is to be followed.
+func (l *letters) meetPeers() {
 	var peers []exchange.PeerState
 	var closed []letter.CircleID
 	now := time.Now().UnixMilli()
@@ -187,15 +190,6 @@ func (l *letters) meetPeers(ctx context.Context) {
 				known[h.Peer] = p
 			}
 		}
-		switch {
-		case l.courier == nil:
-		case p.Frozen:
-			l.courier.Remove(p.Circle)
-		default:
-			l.courier.Peer(p.Circle, p.Tail)
-			l.courier.Began(p.Circle, p.Life)
-			l.takeBack(ctx, p)
-		}
 	}
 	before := l.known.Swap(&known)
 	l.addrs.Store(&addrs)
@@ -203,6 +197,31 @@ func (l *letters) meetPeers(ctx context.Context) {
 		if _, still := known[host]; !still {
 			l.host.Drop(host)
 		}
+	}
+}
+
+// follow tells the courier how far our streams to the known circles go.
+func (l *letters) follow(ctx context.Context) {
+	if l.courier == nil {
+		return
+	}
+	circles := slices.Collect(maps.Keys(*l.addrs.Load()))
+	var streams []exchange.Stream
+	err := l.circle.Read(func(r machine.Reader) error {
+		streams = exchange.Streams(r, circles)
+		return nil
+	})
+	if err != nil {
+		return // the replica has stopped; so will we
+	}
+	for _, s := range streams {
+		if s.Frozen {
+			l.courier.Remove(s.Circle)
+			continue
+		}
+		l.courier.Peer(s.Circle, s.Tail)
+		l.courier.Began(s.Circle, s.Life)
+		l.takeBack(ctx, s)
 	}
 }
 

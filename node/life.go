@@ -70,7 +70,7 @@ func (l *letters) hear(ctx context.Context, w courier.Welcome) courier.Heard {
 }
 
 // takeBack asks a peer for letters of ours that we have forgotten, one piece after the other.
-func (l *letters) takeBack(ctx context.Context, p exchange.PeerState) {
+func (l *letters) takeBack(ctx context.Context, p exchange.Stream) {
 	now, recalling := time.Now(), l.life.recalling
 	if p.Recall <= p.Tail.Seq || now.Before(recalling[p.Circle]) {
 		return
@@ -88,7 +88,7 @@ func (l *letters) takeBack(ctx context.Context, p exchange.PeerState) {
 	})
 }
 
-func (l *letters) recallFrom(ctx context.Context, p exchange.PeerState) error {
+func (l *letters) recallFrom(ctx context.Context, p exchange.Stream) error {
 	ask := courier.Recall{From: l.keys.CircleID(), To: p.Circle, After: p.Tail.Seq}
 	msg, err := l.ask(ctx, p.Circle, ask)
 	if err != nil {

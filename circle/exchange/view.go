@@ -168,6 +168,27 @@ func Peers(r machine.Reader) []PeerState {
 	return out
 }
 
+// Stream is how far our letters to a circle go, and how it stands with theirs.
+type Stream struct {
+	Circle letter.CircleID
+	Tail   letter.Position
+	Frozen bool
+	Recall uint64        // see PeerState
+	Life   courier.Nonce // see PeerState
+}
+
+// Streams is what of Peers changes with letters, without all else.
+func Streams(r machine.Reader, circles []letter.CircleID) []Stream {
+	out := make([]Stream, 0, len(circles))
+	for _, id := range circles {
+		p, _ := pairs.Get(r, peerKey(id))
+		out = append(out, Stream{
+			Circle: id, Tail: p.Tail, Frozen: p.Frozen != "", Recall: p.Recall, Life: p.Nx,
+		})
+	}
+	return out
+}
+
 // Outbox returns our records to a peer from one sequence number to another, both included, unsigned.
 func Outbox(r machine.Reader, to letter.CircleID, from, through uint64) [][]byte {
 	var out [][]byte

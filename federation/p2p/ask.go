@@ -61,6 +61,13 @@ func (h *Host) ask(
 		return nil, err
 	}
 	defer free()
+	if stream := h.idle.take(to.ID, what); stream != nil {
+		reply, err := h.exchange(ctx, stream, request)
+		if err == nil || !errors.Is(typed(ctx, err), ErrUnreachable) || ctx.Err() != nil {
+			return reply, err
+		}
+		// The peer may have given the stream up, or its machine was started anew.
+	}
 	h.forgetBackoff(to.ID)
 	if err := h.net.Connect(ctx, to); err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
@@ -69,21 +76,27 @@ func (h *Host) ask(
 	if err != nil {
 		return nil, fmt.Errorf("open stream: %w", err)
 	}
+	return h.exchange(ctx, stream, request)
+}
+
+// exchange puts one question on a stream. If it is answered, the stream is kept for the next.
+func (h *Host) exchange(ctx context.Context, stream network.Stream, request []byte) ([]byte, error) {
 	// Reads and writes know deadlines, not contexts: a cancelled ask resets its stream, which ends both.
 	stop := context.AfterFunc(ctx, func() { _ = stream.Reset() })
-	defer stop()
-	reply, err := h.exchange(ctx, stream, request)
+	reply, err := h.question(ctx, stream, request)
 	if err != nil {
+		stop()
 		// The stream may be gone already; resetting it again changes nothing.
 		_ = stream.Reset()
 		return nil, err
 	}
-	// The reply and its end have been read, so nothing can be lost by closing.
-	_ = stream.Close()
+	if stop() {
+		h.idle.keep(stream)
+	}
 	return reply, nil
 }
 
-func (h *Host) exchange(ctx context.Context, stream network.Stream, request []byte) ([]byte, error) {
+func (h *Host) question(ctx context.Context, stream network.Stream, request []byte) ([]byte, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		if err := stream.SetDeadline(deadline); err != nil {
 			return nil, fmt.Errorf("set deadline: %w", err)
@@ -92,13 +105,12 @@ func (h *Host) exchange(ctx context.Context, stream network.Stream, request []by
 	if err := writeFrame(stream, request); err != nil {
 		return nil, fmt.Errorf("request: %w", err)
 	}
-	if err := stream.CloseWrite(); err != nil {
-		return nil, fmt.Errorf("request: end: %w", err)
-	}
-	reply, err := readFrame(stream, h.cfg.MaxMessageBytes, reserveFrom(stream))
+	nothing := func() error { return nil }
+	reply, err := readFrame(stream, h.cfg.MaxMessageBytes, nothing, reserveFrom(stream))
 	if err != nil {
 		return nil, fmt.Errorf("reply: %w", err)
 	}
+	stream.Scope().ReleaseMemory(len(reply))
 	return reply, nil
 }
 

@@ -7,7 +7,8 @@ import (
 	"io"
 )
 
-var errTrailing = errors.New("more bytes follow the message: send one message each way on a stream")
+// errNoMore: the stream ended, or was given up, between two messages.
+var errNoMore = errors.New("no more messages")
 
 // writeFrame sends one message: its length in four bytes, most significant first, then the message. It does
 // so in one write: each is a packet of its own further down.
@@ -19,12 +20,18 @@ func writeFrame(w io.Writer, message []byte) error {
 	return nil
 }
 
-// readFrame reads the one message of a stream and its end. The length is checked against most, and
-// reserve has agreed to it, before any room is made.
-func readFrame(r io.Reader, most int, reserve func(bytes int) error) ([]byte, error) {
+// readFrame reads one message. When its length has come, begun is called: the sender is at it. The length is
+// checked against most, and reserve has agreed to it, before any room is made.
+func readFrame(r io.Reader, most int, begun func() error, reserve func(bytes int) error) ([]byte, error) {
 	var header [headerBytes]byte
-	if _, err := io.ReadFull(r, header[:]); err != nil {
+	switch n, err := io.ReadFull(r, header[:]); {
+	case err != nil && n == 0:
+		return nil, fmt.Errorf("read length: %w: %w", errNoMore, err)
+	case err != nil:
 		return nil, fmt.Errorf("read length: %w", err)
+	}
+	if err := begun(); err != nil {
+		return nil, err
 	}
 	length := binary.BigEndian.Uint32(header[:])
 	if uint64(length) > uint64(most) {
@@ -37,12 +44,6 @@ func readFrame(r io.Reader, most int, reserve func(bytes int) error) ([]byte, er
 	message := make([]byte, length)
 	if _, err := io.ReadFull(r, message); err != nil {
 		return nil, fmt.Errorf("read message of %d bytes: %w", length, err)
-	}
-	switch n, err := io.ReadFull(r, header[:1]); {
-	case n > 0:
-		return nil, errTrailing
-	case !errors.Is(err, io.EOF):
-		return nil, fmt.Errorf("read end of message: %w", err)
 	}
 	return message, nil
 }

@@ -36,7 +36,8 @@ var (
 	ErrRefused = errors.New("request refused")
 )
 
-// letters is the one protocol spoken: one stream carries one request and one reply.
+// letters is the one protocol spoken: a stream carries requests and their replies,
+// in turn.
 const letters protocol.ID = "/carecircle/letters/1"
 
 // agent is what identify tells allowed peers about this software: no version, so it gives nothing away.
@@ -75,6 +76,7 @@ type Host struct {
 	log   *slog.Logger
 	net   host.Host
 	slots slots
+	idle  idle
 
 	ctx    context.Context // ends when the host closes
 	cancel context.CancelFunc

@@ -41,16 +41,23 @@ type service struct {
 	most   int // bytes of a request
 }
 
-// serve answers the one request of an incoming stream, or resets it and logs why.
+// serve answers the requests of an incoming stream, one after the other, until its asker ends it or is silent
+// for long. If one cannot be answered, it resets the stream and logs why.
 func (h *Host) serve(stream network.Stream, by service) {
 	if !h.enter() {
 		_ = stream.ResetWithError(network.StreamShutdown) // closing: the stream is about to go anyway
 		return
 	}
 	defer h.work.Done()
-	err := h.answer(stream, by)
+	err := h.answer(stream, by, h.cfg.Timeout)
 	if err == nil {
-		return
+		for err == nil {
+			err = h.answer(stream, by, idleServed)
+		}
+		if errors.Is(err, errNoMore) {
+			_ = stream.Reset() // both ends have said all
+			return
+		}
 	}
 	// A stream that the peer has reset already cannot be reset again; that is no second failure.
 	_ = stream.ResetWithError(resetCode(err))
@@ -61,20 +68,32 @@ func (h *Host) serve(stream network.Stream, by service) {
 	h.log.Log(h.ctx, level, "request not answered", "peer", stream.Conn().RemotePeer().String(), "error", err)
 }
 
-// answer holds a stream for no longer than Timeout, which is when its asker gives up.
-func (h *Host) answer(stream network.Stream, by service) error {
+// answer waits for the next request, and from then on holds the stream for no longer than Timeout, which is
+// when its asker gives up.
+func (h *Host) answer(stream network.Stream, by service, patience time.Duration) error {
 	from := stream.Conn().RemotePeer().String()
 	if !by.allow(from) {
 		return errNotAllowed
 	}
-	deadline := time.Now().Add(h.cfg.Timeout)
-	if err := stream.SetDeadline(deadline); err != nil {
+	if err := stream.SetDeadline(time.Now().Add(patience)); err != nil {
 		return fmt.Errorf("set deadline: %w", err)
 	}
-	request, err := readFrame(stream, by.most, reserveFrom(stream))
+	deadline := time.Now().Add(patience)
+	begun := func() error {
+		if !by.allow(from) {
+			return errNotAllowed
+		}
+		if patience != h.cfg.Timeout {
+			deadline = time.Now().Add(h.cfg.Timeout)
+			return stream.SetDeadline(deadline)
+		}
+		return nil
+	}
+	request, err := readFrame(stream, by.most, begun, reserveFrom(stream))
 	if err != nil {
 		return fmt.Errorf("request: %w", err)
 	}
+	defer stream.Scope().ReleaseMemory(len(request))
 	ctx, cancel := context.WithDeadline(h.ctx, deadline)
 	defer cancel()
 	reply, err := by.handle(ctx, from, request)
@@ -87,9 +106,6 @@ func (h *Host) answer(stream network.Stream, by service) error {
 	}
 	if err := writeFrame(stream, reply); err != nil {
 		return fmt.Errorf("reply: %w", err)
-	}
-	if err := stream.Close(); err != nil {
-		return fmt.Errorf("reply: end: %w", err)
 	}
 	return nil
 }
@@ -109,8 +125,8 @@ func resetCode(err error) network.StreamErrorCode {
 	}
 }
 
-// reserveFrom books a message's bytes on its stream, and so on its peer and on the host; libp2p gives
-// them back when the stream ends.
+// reserveFrom books a message's bytes on its stream, and so on its peer and on the host. They are given back
+// with the message, or by libp2p when the stream ends.
 func reserveFrom(stream network.Stream) func(bytes int) error {
 	return func(bytes int) error {
 		return stream.Scope().ReserveMemory(bytes, network.ReservationPriorityAlways)
