@@ -40,31 +40,7 @@ func charterCases(t *testing.T, s *stage) map[string]kindCase {
 	ask := joining.Ask{Card: s.md.card(), Secret: inviting}
 	signed := signedCharter(t, s.hb, 4)
 	forged := letter.Signed{Bytes: signed.Bytes, Sig: signedCharter(t, s.bh, 4).Sig}
-	invite := func(secret, whom string, days uint32) joining.Invite {
-		i := joining.Invite{For: whom, Days: days}
-		if secret != "" {
-			i.Secret = sha256.Sum256([]byte(secret))
-		}
-		return i
-	}
-	set := func(id letter.CircleID, status string) joining.Set {
-		return joining.Set{Circle: string(id), Status: status}
-	}
 	return map[string]kindCase{
-		"joining.invite": {good: asked{by: "Farida", body: invite("x", "Todmorden", 14)}, refused: []asked{
-			{"Alice", "", invite("x", "Todmorden", 14), "hat_missing"},
-			{"Farida", "", invite("", "Todmorden", 14), "link_missing"},
-			{"Farida", "", invite("x", "", 14), "bad_text"},
-			{"Farida", "", invite("x", "Todmorden", 0), "bad_time"},
-			{"Farida", "", invite("x", "Todmorden", 91), "bad_time"},
-			{"Farida", "", invite(string(inviting), "Todmorden", 14), "link_taken"},
-		}},
-		"joining.set": {good: asked{by: "Farida", body: set(s.hb.id, "paused")}, refused: []asked{
-			{"Alice", "", set(s.hb.id, "paused"), "hat_missing"},
-			{"Farida", "", set(s.hb.id, "asleep"), "bad_status"},
-			{"Farida", "", set(s.bh.id, "paused"), "unknown_circle"},
-			{"Farida", "", set(s.hb.id, "closed"), "is_the_hub"},
-		}},
 		"joining.ask": {good: asked{by: md, body: ask}, refused: []asked{
 			{"Farida", "", ask, "not_allowed"},
 			{bh, "", ask, "malformed"},
@@ -77,6 +53,12 @@ func charterCases(t *testing.T, s *stage) map[string]kindCase {
 			{"node", "", joining.Card{Card: s.bh.card()}, "malformed"},
 			{"node", "", joining.Card{Card: []byte("no card")}, "bad_card"},
 			{md, "", joining.Card{Card: s.md.card()}, "not_in_charter"},
+		}},
+		"joining.show": {good: asked{by: bh, body: joining.Show{Charter: signed}}, refused: []asked{
+			{"Farida", "", joining.Show{Charter: signed}, "not_allowed"},
+			{bh, "", joining.Show{Charter: forged}, "malformed"},
+			{bh, "", joining.Show{Charter: signedCharter(t, s.bh, 4)}, "malformed"},
+			{bh, "", joining.Show{Charter: signed, Cards: [][]byte{[]byte("no card")}}, "bad_card"},
 		}},
 		"joining.join": {
 			at:   s.bh,
@@ -102,6 +84,36 @@ func charterCases(t *testing.T, s *stage) map[string]kindCase {
 				{hb, "", joining.Take{Charter: signed, Cards: make([][]byte, 17)}, "malformed"},
 			},
 		},
+	}
+}
+
+// inviteCases are what a hub decides.
+func inviteCases(s *stage) map[string]kindCase {
+	invite := func(secret, whom string, days uint32) joining.Invite {
+		i := joining.Invite{For: whom, Days: days}
+		if secret != "" {
+			i.Secret = sha256.Sum256([]byte(secret))
+		}
+		return i
+	}
+	set := func(id letter.CircleID, status string) joining.Set {
+		return joining.Set{Circle: string(id), Status: status}
+	}
+	return map[string]kindCase{
+		"joining.invite": {good: asked{by: "Farida", body: invite("x", "Todmorden", 14)}, refused: []asked{
+			{"Alice", "", invite("x", "Todmorden", 14), "hat_missing"},
+			{"Farida", "", invite("", "Todmorden", 14), "link_missing"},
+			{"Farida", "", invite("x", "", 14), "bad_text"},
+			{"Farida", "", invite("x", "Todmorden", 0), "bad_time"},
+			{"Farida", "", invite("x", "Todmorden", 91), "bad_time"},
+			{"Farida", "", invite(string(inviting), "Todmorden", 14), "link_taken"},
+		}},
+		"joining.set": {good: asked{by: "Farida", body: set(s.hb.id, "paused")}, refused: []asked{
+			{"Alice", "", set(s.hb.id, "paused"), "hat_missing"},
+			{"Farida", "", set(s.hb.id, "asleep"), "bad_status"},
+			{"Farida", "", set(s.bh.id, "paused"), "unknown_circle"},
+			{"Farida", "", set(s.hb.id, "closed"), "is_the_hub"},
+		}},
 	}
 }
 

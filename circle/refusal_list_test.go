@@ -22,7 +22,7 @@ func refusalCases(t *testing.T, s *stage) map[string]kindCase {
 		earnCases(s), payCases(s), giveCases(s), exchangeCases(s), letterCases(s), replicaCases(s),
 		timelineCases(s), sealedCases(s), lifeCases(t, s), hubCases(t, s), findableCases(t, s),
 		contactCases(t, s), movingCases(t, s), movingPeerCases(s),
-		nettingCases(t, s), nettingHubCases(t, s), charterCases(t, s),
+		nettingCases(t, s), nettingHubCases(t, s), charterCases(t, s), inviteCases(s),
 	} {
 		for kind, c := range part {
 			all[kind] = c

@@ -59,6 +59,12 @@ type Take struct {
 	Through uint64        `cbor:"3,keyasint" json:"through"` // see courier.CharterNews
 }
 
+// Show is an earlier charter of the hub's own, and cards of circles that it has forgotten.
+type Show struct {
+	Charter letter.Signed `cbor:"1,keyasint" json:"charter"`
+	Cards   [][]byte      `cbor:"2,keyasint" json:"cards"`
+}
+
 // Check implements machine.Checker.
 func (i Invite) Check() error {
 	switch {
@@ -104,11 +110,16 @@ func (a Answered) Check() error {
 func (c Card) Check() error { return checkCard(c.Card) }
 
 // Check implements machine.Checker.
-func (t Take) Check() error {
-	if len(t.Cards) > courier.MaxCircleCards || len(t.Charter.Bytes) > charter.MaxCharterBytes {
+func (t Take) Check() error { return checkCharter(t.Charter, t.Cards) }
+
+// Check implements machine.Checker.
+func (s Show) Check() error { return checkCharter(s.Charter, s.Cards) }
+
+func checkCharter(c letter.Signed, cards [][]byte) error {
+	if len(cards) > courier.MaxCircleCards || len(c.Bytes) > charter.MaxCharterBytes {
 		return machine.Refuse("malformed", "A charter comes with at most %d cards.", courier.MaxCircleCards)
 	}
-	for _, raw := range t.Cards {
+	for _, raw := range cards {
 		if err := checkCard(raw); err != nil {
 			return err
 		}

@@ -60,8 +60,9 @@ var (
 	issues      = machine.NewTable[issue]("joining", "issue")
 	ownCards    = machine.NewTable[[]byte]("joining", "own-card") // the hub's
 	asks        = machine.NewTable[asked]("joining", "asked")
-	charters    = machine.NewTable[letter.Signed]("joining", "charter") // the newest seen
-	through     = machine.NewTable[uint64]("joining", "cards-through")  // see courier.CharterAsk
+	charters    = machine.NewTable[letter.Signed]("joining", "charter")   // the newest seen
+	forgotten   = machine.NewTable[letter.Signed]("joining", "forgotten") // see ShowFor
+	through     = machine.NewTable[uint64]("joining", "cards-through")    // see courier.CharterAsk
 )
 
 var only = machine.Key{} // of tables with one row
@@ -83,6 +84,8 @@ func Feature(o exchange.Options) machine.Feature {
 		machine.Do("joining.answered", "Take the hub's answer.", node, answered),
 		machine.Do("joining.card", "Take a circle's newer card.",
 			machine.AnyOf(machine.PeerOnly, node), renew),
+		machine.Do("joining.show", "Take back what this hub has forgotten, by an older charter of its own.",
+			machine.PeerOnly, f.show),
 		machine.Do("joining.take", "Take the newest charter, and the cards of circles in it.",
 			machine.PeerOnly, f.take),
 	}}

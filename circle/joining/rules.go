@@ -90,6 +90,7 @@ func join(tx *machine.Tx, b Join) (exchange.Met, error) {
 	}
 	if c, ok := held(tx); ok && c.Hub != card.Circle { // of a federation that this circle has left
 		charters.Delete(tx, only)
+		forgotten.Delete(tx, only)
 		through.Delete(tx, only)
 	}
 	asks.Put(tx, only, asked{Hub: card.Circle, Secret: b.Secret, At: tx.Now()})
@@ -229,6 +230,7 @@ func (f feature) take(tx *machine.Tx, b Take) (machine.None, error) {
 			return machine.None{}, machine.Refuse("malformed", "A charter that does not count: %v.", err)
 		}
 		if before, ok := held(tx); !ok || c.Seq > before.Seq {
+			noteForgotten(tx, before, c)
 			charters.Put(tx, only, b.Charter)
 		}
 	}

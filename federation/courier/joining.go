@@ -42,6 +42,15 @@ type CharterNews struct {
 	Through uint64        `cbor:"3,keyasint"` // and so the asker has those changed as far as this charter
 }
 
+// CharterShow gives a hub, whose books were put back, an earlier charter of its own with what it has
+// forgotten since; Told answers it. CBOR keys 5 and up are free.
+type CharterShow struct {
+	From    letter.CircleID `cbor:"1,keyasint"`
+	To      letter.CircleID `cbor:"2,keyasint"`
+	Charter letter.Signed   `cbor:"3,keyasint"`
+	Cards   [][]byte        `cbor:"4,keyasint"` // as sealed, of circles that the hub has forgotten
+}
+
 func checkJoining(msg any) (uint8, error) {
 	switch m := msg.(type) {
 	case Join:
@@ -61,6 +70,11 @@ func checkJoining(msg any) (uint8, error) {
 				ErrMessage)
 		}
 		return kindCharterNews, nil
+	case CharterShow:
+		if len(m.Cards) > MaxCircleCards {
+			return 0, fmt.Errorf("%d cards shown, at most %d: %w", len(m.Cards), MaxCircleCards, ErrMessage)
+		}
+		return kindCharterShow, checkPair(m.From, m.To)
 	}
 	return checkRounds(msg)
 }

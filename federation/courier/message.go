@@ -148,7 +148,7 @@ type Office struct {
 	Epoch uint64 `cbor:"1,keyasint"`
 }
 
-// envelope is what is on the wire: exactly one message. Numbers are never used again; 29 and up are free.
+// envelope is what is on the wire: exactly one message. Numbers are never used again; 30 and up are free.
 type envelope struct {
 	Version uint8  `cbor:"1,keyasint"`
 	Kind    uint8  `cbor:"2,keyasint"`
@@ -190,6 +190,7 @@ const (
 	kindJoin        = 26
 	kindCharterAsk  = 27
 	kindCharterNews = 28
+	kindCharterShow = 29
 )
 
 // ErrMessage: not a message that may be sent or received.
@@ -267,6 +268,7 @@ var decoders = [...]func([]byte) (any, error){
 	kindJoin:        decode[Join],
 	kindCharterAsk:  decode[CharterAsk],
 	kindCharterNews: decode[CharterNews],
+	kindCharterShow: decode[CharterShow],
 }
 
 func decode[M any](b []byte) (any, error) {

@@ -126,6 +126,10 @@ func roundMessages() map[string]any {
 			Charter: letter.Signed{Bytes: []byte("c"), Sig: []byte("s")}, Cards: [][]byte{[]byte("d")},
 			Through: 4,
 		},
+		"chartershow": courier.CharterShow{
+			From: circle(1), To: circle(2), Charter: letter.Signed{Bytes: []byte("c"), Sig: []byte("s")},
+			Cards: [][]byte{[]byte("d")},
+		},
 		"roundask": courier.RoundAsk{From: circle(1), To: circle(2), Known: []uint64{5}, Current: 6},
 		"roundnews": courier.RoundNews{
 			Number: 6, Stage: 12, Wanted: true, Paper: letter.Signed{Bytes: []byte("p"), Sig: []byte("s")},
@@ -220,7 +224,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"cut short":        {good[:len(good)-1], letter.ErrMalformed},
 		"more after it":    {append(bytes.Clone(good), 0), letter.ErrMalformed},
 		"later version":    {envelope(t, 2, 4, ack), letter.ErrVersion},
-		"unknown kind":     {envelope(t, 1, 29, ack), letter.ErrKind},
+		"unknown kind":     {envelope(t, 1, 30, ack), letter.ErrKind},
 		"kind 0":           {envelope(t, 1, 0, ack), letter.ErrKind},
 		"body of another":  {envelope(t, 1, 5, ack), letter.ErrMalformed},
 		"null for a body":  {envelope(t, 1, 4, nil), letter.ErrMalformed},
