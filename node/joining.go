@@ -98,7 +98,10 @@ func (c *cards) charter(ctx context.Context, card []byte, number uint64) error {
 		return err
 	}
 	err = c.charterFrom(ctx, at, card, number)
-	if err == nil || ctx.Err() != nil {
+	if err == nil {
+		return c.showHub(ctx, at)
+	}
+	if ctx.Err() != nil {
 		return err
 	}
 	others := slices.DeleteFunc(c.circles(), func(id letter.CircleID) bool { return id == at })
@@ -136,6 +139,34 @@ func (c *cards) charterFrom(ctx context.Context, from letter.CircleID, card []by
 		}
 	}
 	return nil
+}
+
+// showHub shows the hub what it has forgotten, where it was put back.
+func (c *cards) showHub(ctx context.Context, at letter.CircleID) error {
+	var show courier.CharterShow
+	var due bool
+	err := c.letters.circle.Read(func(r machine.Reader) error {
+		show, due = joining.ShowFor(r)
+		return nil
+	})
+	if err == nil && due && show.To == at {
+		_, err = c.tell(ctx, at, show)
+	}
+	return err
+}
+
+// gotCharterShow is the hub's: it takes back what it has forgotten.
+func (c *cards) gotCharterShow(ctx context.Context, peer exchange.PeerState, m courier.CharterShow) error {
+	var forgot bool
+	err := c.letters.circle.Read(func(r machine.Reader) error {
+		forgot = joining.Forgot(r, m)
+		return nil
+	})
+	if err == nil && forgot {
+		body := joining.Show{Charter: m.Charter, Cards: m.Cards}
+		_, err = c.letters.do(ctx, peer.Circle, "joining.show", body)
+	}
+	return err
 }
 
 // gotCharterAsk tells another circle what it lacks of the charter. At the hub it takes that circle's newer
