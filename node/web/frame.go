@@ -71,7 +71,13 @@ var doneNotices = map[string]notice{
 	"move-off":   {Tone: "good", Title: "You stay.", Text: "What you asked is taken back."},
 	"decided":    {Tone: "good", Title: "Your answer is on its way."},
 	"round-when": {Tone: "good", Title: "The choice of your circle is saved."},
-	"answered":   {Tone: "good", Title: "Your answer is on its way."},
+	"federation-asked": {
+		Tone: "good", Title: "The hub is asked.", Text: "You see here what it answers.",
+	},
+	"circle-set": {
+		Tone: "good", Title: "That is in the charter now.", Text: "All circles hear of it within a minute.",
+	},
+	"answered": {Tone: "good", Title: "Your answer is on its way."},
 	"taken-back": {
 		Tone: "good", Title: "Your card is taken back.",
 		Text: "Every circle is told, and you see here who has answered that it is gone.",
