@@ -76,5 +76,5 @@ func checkJoining(msg any) (uint8, error) {
 		}
 		return kindCharterShow, checkPair(m.From, m.To)
 	}
-	return checkRounds(msg)
+	return checkBooks(msg)
 }

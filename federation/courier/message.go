@@ -148,7 +148,7 @@ type Office struct {
 	Epoch uint64 `cbor:"1,keyasint"`
 }
 
-// envelope is what is on the wire: exactly one message. Numbers are never used again; 30 and up are free.
+// envelope is what is on the wire: exactly one message. Numbers are never used again; 32 and up are free.
 type envelope struct {
 	Version uint8  `cbor:"1,keyasint"`
 	Kind    uint8  `cbor:"2,keyasint"`
@@ -191,6 +191,9 @@ const (
 	kindCharterAsk  = 27
 	kindCharterNews = 28
 	kindCharterShow = 29
+
+	kindBooksAsk  = 30
+	kindBooksTell = 31
 )
 
 // ErrMessage: not a message that may be sent or received.
@@ -269,6 +272,8 @@ var decoders = [...]func([]byte) (any, error){
 	kindCharterAsk:  decode[CharterAsk],
 	kindCharterNews: decode[CharterNews],
 	kindCharterShow: decode[CharterShow],
+	kindBooksAsk:    decode[BooksAsk],
+	kindBooksTell:   decode[BooksTell],
 }
 
 func decode[M any](b []byte) (any, error) {

@@ -16,6 +16,7 @@ import (
 	"github.com/carecircle/carecircle/federation/courier"
 	"github.com/carecircle/carecircle/federation/directory"
 	"github.com/carecircle/carecircle/federation/letter"
+	"github.com/carecircle/carecircle/federation/payment"
 )
 
 func key(b byte) ed25519.PrivateKey {
@@ -130,6 +131,15 @@ func roundMessages() map[string]any {
 			From: circle(1), To: circle(2), Charter: letter.Signed{Bytes: []byte("c"), Sig: []byte("s")},
 			Cards: [][]byte{[]byte("d")},
 		},
+		"booksask": courier.BooksAsk{
+			From: circle(1), To: circle(2), Payer: circle(1), After: payment.TID{1}, Through: payment.TID{9},
+			Digest: courier.DigestOf([]courier.BooksLine{{TID: payment.TID{2}, Minutes: 30, Made: true}}),
+		},
+		"bookstell": courier.BooksTell{
+			Owes: -30, Through: payment.TID{9}, Lines: []courier.BooksLine{
+				{TID: payment.TID{2}, Minutes: 30, Made: true}, {TID: payment.TID{3}, Minutes: 5},
+			},
+		},
 		"roundask": courier.RoundAsk{From: circle(1), To: circle(2), Known: []uint64{5}, Current: 6},
 		"roundnews": courier.RoundNews{
 			Number: 6, Stage: 12, Wanted: true, Paper: letter.Signed{Bytes: []byte("p"), Sig: []byte("s")},
@@ -224,7 +234,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"cut short":        {good[:len(good)-1], letter.ErrMalformed},
 		"more after it":    {append(bytes.Clone(good), 0), letter.ErrMalformed},
 		"later version":    {envelope(t, 2, 4, ack), letter.ErrVersion},
-		"unknown kind":     {envelope(t, 1, 30, ack), letter.ErrKind},
+		"unknown kind":     {envelope(t, 1, 32, ack), letter.ErrKind},
 		"kind 0":           {envelope(t, 1, 0, ack), letter.ErrKind},
 		"body of another":  {envelope(t, 1, 5, ack), letter.ErrMalformed},
 		"null for a body":  {envelope(t, 1, 4, nil), letter.ErrMalformed},
