@@ -43,7 +43,7 @@ func (a *allowance) take(from letter.CircleID, msg any) bool {
 	switch m := msg.(type) {
 	case courier.Batch:
 		cost = len(m.Records)
-	case courier.Recall, courier.Want, courier.Report:
+	case courier.Recall, courier.Want, courier.Report, courier.BooksAsk:
 		cost = dearMessage
 	}
 	a.mu.Lock()

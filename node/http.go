@@ -71,7 +71,7 @@ func (n *Node) openHTTP() error {
 		Circle: n, Gate: gate, Caller: auth.CallerFrom, NewID: api.NewID, NewSecret: auth.NewSecret,
 		StatusOf: auth.StatusOf,
 		Origin:   n.Config.origin(), Card: n.CardText, OpenCard: charter.ParseText, Links: n.webLinks,
-		Find:    n.Find,
+		Find: n.Find, Compare: n.Compare,
 		Version: n.options.Version, Log: n.options.Log,
 	})
 	if err != nil {
@@ -134,6 +134,7 @@ func (n *Node) ownRoutes(mux *http.ServeMux) {
 	n.replicaRoutes(mux)
 	n.snapshotRoute(mux)
 	n.scrubRoutes(mux)
+	n.compareRoute(mux)
 	mux.HandleFunc("GET /api/v1/export/{format}", n.operatorOnly(func(w http.ResponseWriter,
 		r *http.Request,
 	) error {

@@ -20,7 +20,7 @@ import (
 
 const (
 	joinEvery    = 5 * time.Second
-	charterEvery = 5 * time.Second
+	charterEvery = 2 * time.Second
 	charterParts = charter.MaxCircles/courier.MaxCircleCards + 2 // at most asked for in a row
 
 	knocksPerSecond = 1
@@ -45,7 +45,7 @@ func (c *cards) federation(ctx context.Context) error {
 	case err != nil:
 		return err
 	case join:
-		c.beside(ctx, "join", joinEvery, func() error { return c.join(ctx, sealed) })
+		c.beside(ctx, "join", joinEvery, func() error { return c.join(ctx, sealed, card.Seq) })
 	case ownDue:
 		c.beside(ctx, "own card", joinEvery, func() error {
 			_, err := c.letters.asNode(ctx, "joining.card", joining.Card{Card: sealed})
@@ -58,7 +58,7 @@ func (c *cards) federation(ctx context.Context) error {
 }
 
 // join asks the hub to take this circle in. The hub's word is final where it refuses.
-func (c *cards) join(ctx context.Context, card []byte) error {
+func (c *cards) join(ctx context.Context, card []byte, number uint64) error {
 	var ask courier.Join
 	var due bool
 	err := c.letters.circle.Read(func(r machine.Reader) error {
@@ -84,6 +84,9 @@ func (c *cards) join(ctx context.Context, card []byte) error {
 		return refusedBy(reply)
 	}
 	_, err = c.letters.asNode(ctx, "joining.answered", body)
+	if err == nil && body.Why == "" {
+		err = c.charterFrom(ctx, ask.To, card, number)
+	}
 	return err
 }
 

@@ -165,5 +165,12 @@ func TestExchangeWithCompany(t *testing.T) {
 		pay((i+1)%3, "one has stopped")
 		c.start(i)
 	}
+	got, err := a.n.Compare(t.Context(), bID)
+	if err != nil || !got.Agree || got.Same != 8 || got.Owes != 3*4-4 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := a.n.Compare(t.Context(), "cnobody"); err == nil {
+		t.Error("the books of nobody are compared")
+	}
 	a.stop()
 }

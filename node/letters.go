@@ -392,6 +392,8 @@ func (l *letters) handle(ctx context.Context, from string, request []byte) ([]by
 		reply, err = courier.Told{}, l.members.gotRoundSay(ctx, peer, m)
 	case courier.CharterAsk:
 		reply, err = l.members.gotCharterAsk(ctx, peer, m)
+	case courier.BooksAsk:
+		reply, err = l.gotBooksAsk(peer, m)
 	case courier.CharterShow:
 		reply, err = courier.Told{}, l.members.gotCharterShow(ctx, peer, m)
 	default:

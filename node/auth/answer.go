@@ -26,7 +26,7 @@ func StatusOf(code string) int {
 		return http.StatusRequestEntityTooLarge
 	case "too_many_requests":
 		return http.StatusTooManyRequests
-	case "unavailable", "stale":
+	case "unavailable", "stale", "not_reached":
 		return http.StatusServiceUnavailable
 	case "disk_low":
 		return http.StatusInsufficientStorage

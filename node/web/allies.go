@@ -18,6 +18,7 @@ type alliesBody struct {
 type knownCircle struct {
 	alliance
 	Words   string
+	Compare string // address; empty: there is nothing to compare yet
 	Consent *consentForm
 }
 
@@ -53,6 +54,9 @@ func (p *Pages) showAllies(v *visit, b alliesBody, typed consentForm) error {
 		case "offered-by-them":
 			k.Words = "They agreed to " + coins(a.LimitMinutes) + " either way, with a review on " +
 				writtenDay(a.ReviewOn) + ". It comes into force when you write down the same."
+		}
+		if a.Since != 0 {
+			k.Compare = "/circle/compare?circle=" + a.Circle
 		}
 		if k.Words != "" {
 			if k.Consent, err = p.consentOf(a, typed); err != nil {

@@ -22,7 +22,7 @@ var bodies = map[string]any{
 	"coins/journey": journeyBody{}, "circle/ours": oursBody{}, "circle/coordinate": coordinateBody{},
 	"circle/allies": alliesBody{}, "me/me": meBody{}, "me/shown": shownBody{}, "me/move": moveBody{},
 	"circle/arrivals": arrivalsBody{}, "circle/setoff": roundsBody{},
-	"circle/federation": federationBody{}, "find/find": findBody{},
+	"circle/federation": federationBody{}, "circle/compare": compareBody{}, "find/find": findBody{},
 	"find/ask": askBody{}, "find/contacts": contactsBody{},
 	"me/kept": keptBody{}, "me/erase": eraseBody{}, "me/erased": erasedBody{},
 }

@@ -69,6 +69,7 @@ type Config struct {
 	OpenCard  func(text string) (sealed []byte, err error)
 	Links     func() []Link
 	Find      Finder
+	Compare   Comparer
 	Version   string
 	Now       func() time.Time
 	Log       *slog.Logger
@@ -89,7 +90,7 @@ var templateFiles embed.FS
 func New(cfg Config) (*Pages, error) {
 	if cfg.Circle == nil || cfg.Gate == nil || cfg.Caller == nil || cfg.StatusOf == nil || cfg.NewID == nil ||
 		cfg.NewSecret == nil || cfg.Card == nil || cfg.OpenCard == nil || cfg.Find == nil ||
-		cfg.Log == nil {
+		cfg.Compare == nil || cfg.Log == nil {
 		return nil, errors.New("make the pages: the configuration is not complete")
 	}
 	origin, err := url.Parse(cfg.Origin)
@@ -175,6 +176,7 @@ func (p *Pages) Routes(mux *http.ServeMux) {
 		"POST /circle/federation/join":   p.joinFederation,
 		"POST /circle/federation/invite": p.inviteCircle,
 		"POST /circle/federation/set":    p.setCircle,
+		"GET /circle/compare":            p.compare,
 		"GET /circle/allies":             p.allies,
 		"POST /circle/allies/meet":       p.meet,
 		"POST /circle/allies/consent":    p.consent,

@@ -303,6 +303,8 @@ type site struct {
 	server *httptest.Server
 	logged *strings.Builder
 	links  []web.Link
+
+	compared *exchange.Comparison // nil: the other circle does not answer
 }
 
 func serve(w *town) *site {
@@ -325,7 +327,7 @@ func serve(w *town) *site {
 		NewSecret: auth.NewSecret, Origin: s.server.URL,
 		Card:     func() string { return charter.Text(w.card()) },
 		OpenCard: charter.ParseText, Links: func() []web.Link { return s.links }, Version: "test", Now: w.Now,
-		Log: log, Find: w.find,
+		Log: log, Find: w.find, Compare: s.compare,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -432,6 +434,15 @@ func tellCoins(hb, bh *town) {
 type visitor struct {
 	*site
 	client *http.Client
+}
+
+// compare stands in for the node's comparison of books: what a test has put there.
+func (s *site) compare(context.Context, string) (exchange.Comparison, error) {
+	if s.compared == nil {
+		return exchange.Comparison{}, machine.Later("not_reached",
+			"The other circle does not answer just now.")
+	}
+	return *s.compared, nil
 }
 
 func (s *site) stranger() *visitor {
