@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
 	"github.com/carecircle/carecircle/circle/coin"
 	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/circle/hub"
+	"github.com/carecircle/carecircle/circle/joining"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/federation/charter"
 	"github.com/carecircle/carecircle/node/api"
@@ -83,27 +85,26 @@ func (p *player) policy(decision string) step {
 	}}
 }
 
-// meet has the circles exchange cards and make their alliance.
+// meet has the circles join the hub's federation, find each other, and make their alliance.
 func (d *demo) meet(ctx context.Context) error {
-	for _, a := range []*player{d.hub, d.hb, d.bh} {
-		for _, b := range []*player{d.hub, d.hb, d.bh} {
-			if a == b {
-				continue
-			}
-			sealed, err := charter.ParseText(b.node.CardText())
-			if err != nil {
-				return err
-			}
-			_, err = a.do(ctx, a.circle.founder, "meet "+b.circle.dir, "exchange.meet",
-				exchange.Meet{Card: sealed}, nil)
-			var refusal *machine.Error
-			known := errors.As(err, &refusal) && refusal.Code == "id_reused"
-			if err != nil && !known {
-				return err
-			}
+	if _, err := d.hub.do(ctx, d.hub.circle.founder, "office", "hub.open", hub.Open{}, nil); err != nil {
+		return err
+	}
+	circles := []*player{d.hb, d.bh}
+	for _, p := range circles {
+		if err := d.join(ctx, p); err != nil {
+			return err
 		}
 	}
-	if err := d.nameHub(ctx); err != nil {
+	err := until(ctx, "the circles know each other", func() (bool, error) {
+		for _, p := range circles {
+			if all, err := p.alliances(ctx); err != nil || len(all) < len(circles) {
+				return false, err
+			}
+		}
+		return true, nil
+	})
+	if err != nil {
 		return err
 	}
 	ally := func(p, with *player, decision string) error {
@@ -134,15 +135,27 @@ func (d *demo) meet(ctx context.Context) error {
 	})
 }
 
-// nameHub has the hub decide on payments that get no answer, and the circles go by it.
-func (d *demo) nameHub(ctx context.Context) error {
-	_, err := d.hub.do(ctx, d.hub.circle.founder, "office", "hub.open", hub.Open{}, nil)
-	for _, p := range []*player{d.hb, d.bh} {
-		if err == nil {
-			_, err = p.do(ctx, p.circle.founder, "hub", "exchange.hub", exchange.SetHub{
-				Circle: string(d.hub.node.Keys.CircleID()),
-			}, nil)
-		}
+// join has the hub invite a circle, and the circle go by the invitation. Its secret is always the same, so
+// that a demo that begins once more repeats it.
+func (d *demo) join(ctx context.Context, p *player) error {
+	card, err := charter.ParseText(d.hub.node.CardText())
+	if err != nil {
+		return err
+	}
+	drawn := sha256.Sum256(append(d.hub.node.Keys.Circle.Seed(), p.circle.dir...))
+	secret := drawn[:charter.SecretBytes]
+	_, err = d.hub.do(ctx, d.hub.circle.founder, "invite "+p.circle.dir, "joining.invite", joining.Invite{
+		Secret: sha256.Sum256(secret), For: p.node.Config.Name, Days: 14, Decision: "CC-3",
+	}, nil)
+	if err != nil {
+		return err
+	}
+	_, err = p.do(ctx, p.circle.founder, "join", "joining.join", joining.Join{
+		Card: card, Secret: secret,
+	}, nil)
+	var refusal *machine.Error
+	if errors.As(err, &refusal) && refusal.Code == "id_reused" { // with an earlier card of the hub's
+		return nil
 	}
 	return err
 }

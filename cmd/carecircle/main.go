@@ -113,7 +113,7 @@ func newRoot() *cobra.Command {
 		linkCommand(),
 		exportCommand(), verifyCommand(), logCommand(), backupCommand(), restoreCommand(),
 		replicaCommand(), joinCommand(), scrubCommand(), keysCommand(), spaceCommand(), benchCommand(),
-		simCommand(), clearingCommand(), federationCommand(),
+		simCommand(), clearingCommand(), federationCommand(), compareCommand(),
 		kindsTopic(), versionCommand(),
 	)
 	return root

@@ -89,7 +89,7 @@ func (r simRun) run(ctx context.Context, out, progress io.Writer, output string)
 		return usageError{fmt.Errorf("there is no mutation %q; those there are: %s", r.Mutate,
 			strings.Join(known, ", "))}
 	}
-	debug.SetGCPercent(1000) // many short-lived histories
+	debug.SetGCPercent(400) // histories are short-lived; more than this falls out of the processor's caches
 	if r.Mutate != "" {
 		return r.mutations(ctx, out, progress, output)
 	}
