@@ -426,6 +426,7 @@ func (l *letters) gotOpen(ctx context.Context, peer exchange.PeerState, m courie
 	w := result.(exchange.Welcomed)
 	return courier.SignWelcome(l.keys.Circle, courier.Welcome{
 		Nx: m.Nx, Ny: ny, Held: w.Held, HeadSeen: w.HeadSeen, From: l.keys.CircleID(), To: peer.Circle,
+		Tail: w.Tail,
 	})
 }
 

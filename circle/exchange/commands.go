@@ -23,6 +23,7 @@ const (
 	minPatienceMillis = 1000
 	dayMillis         = 24 * 60 * 60 * 1000
 	patienceMillis    = 30 * dayMillis // how long a payment waits before it is called back
+	owedMillis        = 7 * dayMillis  // how long the hub is not asked for what a peer may yet say again
 	maxPatienceMillis = 90 * dayMillis
 )
 

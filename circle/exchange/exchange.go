@@ -58,6 +58,10 @@ type pair struct {
 	HubEpoch uint64 `cbor:"16,keyasint,omitempty"`
 	// Wish is our consent where it could not be sent yet.
 	Wish Terms `cbor:"17,keyasint,omitzero"`
+	// Owed is how far their stream went when they were heard in this life; we hold all of it, or are to hear
+	// again what we have forgotten. OwedBy is until when that is waited for.
+	Owed   uint64 `cbor:"18,keyasint,omitempty"`
+	OwedBy int64  `cbor:"19,keyasint,omitempty"`
 }
 
 type ref struct {

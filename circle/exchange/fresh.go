@@ -97,6 +97,10 @@ func (o Options) welcomed(tx *machine.Tx, b HearWelcome) (Heard, error) {
 			"they hold other letters than those in our books, which may be of a time that was left")
 	default:
 		p.Fresh, p.Recall, p.Acked = w.Nx, 0, max(p.Acked, w.Held.Seq)
+		p.Owed, p.OwedBy = w.Tail, 0
+		if w.Tail > 0 {
+			p.OwedBy = tx.Now() + owedMillis
+		}
 		if err := o.beginEpoch(tx, peer, &p); err != nil {
 			return Heard{}, err
 		}

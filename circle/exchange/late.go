@@ -80,7 +80,7 @@ func (o Options) expire(tx *machine.Tx, b Expire) (machine.None, error) {
 	most, able, asks := maxExpiredBefore, anyRef, anyRef
 	if b.Most > 0 {
 		most, able = int(min(b.Most, ExpiredAtOnce)), o.able
-		asks = func(r machine.Reader, x ref) bool { return o.able(r, x) && (hub || x.Side == payment.Payee) }
+		asks = o.asks(tx.Now(), hub)
 	}
 	for _, r := range due(tx, tx.Now(), most, able) {
 		if err := o.advance(tx, r, payment.Clock{At: tx.Now()}); err != nil {
@@ -109,6 +109,20 @@ func anyRef(machine.Reader, ref) bool { return true }
 func (o Options) able(r machine.Reader, x ref) bool {
 	p, _ := pairs.Get(r, peerKey(x.Peer))
 	return o.fresh(r, p)
+}
+
+// asks tells whether a payment may be put to the hub now. A circle that was put back to an older copy may
+// have forgotten the payee's answer: it hears that again first, for the hub's word on what was made already
+// would unmake it.
+func (o Options) asks(now int64, hub bool) func(r machine.Reader, x ref) bool {
+	return func(r machine.Reader, x ref) bool {
+		if !o.able(r, x) {
+			return false
+		}
+		p, _ := pairs.Get(r, peerKey(x.Peer))
+		heard := p.Held.Seq >= p.Owed || now >= p.OwedBy || o.Protocol.Off == payment.AnswersFirst
+		return x.Side == payment.Payee || hub && heard
+	}
 }
 
 // advance takes a payment one step by itself, if its pair may write anything now.
@@ -156,6 +170,6 @@ func overdue(r machine.Reader, now int64, most int, able func(r machine.Reader, 
 func Due(r machine.Reader, now int64) bool {
 	able := Options{}.able
 	_, hub := hubs.Get(r, machine.Key{})
-	asks := func(r machine.Reader, x ref) bool { return able(r, x) && (hub || x.Side == payment.Payee) }
+	asks := Options{}.asks(now, hub)
 	return len(due(r, now, 1, able)) > 0 || len(overdue(r, now, 1, asks)) > 0
 }

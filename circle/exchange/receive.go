@@ -19,6 +19,7 @@ import (
 type Welcomed struct {
 	Held     letter.Position `cbor:"1,keyasint" json:"held"`
 	HeadSeen letter.Position `cbor:"2,keyasint" json:"headSeen"`
+	Tail     uint64          `cbor:"3,keyasint,omitempty" json:"tail"` // of ours to them
 }
 
 // Received says how far the peer's stream is held now, and whether the pair was frozen on the way.
@@ -49,7 +50,7 @@ func openSession(tx *machine.Tx, b Session) (Welcomed, error) {
 	}
 	p.Nx, p.Ny, p.Life = b.Nx, b.Ny, Life(tx)
 	pairs.Put(tx, peerKey(peer.Circle), p)
-	return Welcomed{Held: p.Held, HeadSeen: p.HeadSeen}, nil
+	return Welcomed{Held: p.Held, HeadSeen: p.HeadSeen, Tail: p.Tail.Seq}, nil
 }
 
 func (o Options) receive(tx *machine.Tx, b Receive) (Received, error) {

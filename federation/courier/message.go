@@ -55,7 +55,7 @@ type Open struct {
 	Tail    letter.Position `cbor:"5,keyasint"` // how far the opener's own stream goes
 }
 
-// Welcome answers an Open with what the peer remembers of the opener. CBOR keys 8 and up are free.
+// Welcome answers an Open with what the peer remembers of the opener. CBOR keys 9 and up are free.
 type Welcome struct {
 	Nx       Nonce           `cbor:"1,keyasint"`
 	Ny       Nonce           `cbor:"2,keyasint"` // names the session together with Nx
@@ -63,7 +63,10 @@ type Welcome struct {
 	HeadSeen letter.Position `cbor:"4,keyasint"` // the furthest head of the opener's log seen in its records
 	From     letter.CircleID `cbor:"5,keyasint"` // who welcomes
 	To       letter.CircleID `cbor:"6,keyasint"` // the opener
-	Sig      []byte          `cbor:"7,keyasint"` // by From's circle key, over all of the above
+	Sig      []byte          `cbor:"7,keyasint"` // by From's circle key, over all else
+	// Tail is how far the peer's own stream to the opener goes: an opener that was put back hears from there
+	// what it has forgotten.
+	Tail uint64 `cbor:"8,keyasint,omitempty"`
 }
 
 // Batch carries records of the sender's stream, in order, and beside them the keys that open the sealed memos

@@ -17,6 +17,7 @@ const (
 	HubDecides           // once the hub is asked, only its verdict counts
 	VerdictInStream      // a verdict is passed on to the other side
 	FirstVerdict         // the hub never changes a verdict
+	AnswersFirst         // the hub is not asked before what the peer has answered was heard again
 )
 
 // Protocol is the payment protocol, with at most one rule off. The zero Protocol is the one in use.

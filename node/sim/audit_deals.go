@@ -20,6 +20,7 @@ type ally struct {
 	frozen       bool
 	nx, ny, life courier.Nonce // of the session, and the life it was opened in
 	fresh        courier.Nonce // the life in which they said how far they hold our letters
+	owed         uint64        // how far theirs went then
 	held         uint64        // letters taken
 	out, in      map[payment.TID]*deal
 }

@@ -27,7 +27,7 @@ func (b *books) byNode(c machine.Command, out machine.Outcome) bool {
 		}
 		heard, ok := out.Result.(exchange.Heard) // how many letters there are, another checker knows
 		if ok && heard.Fresh {
-			p.fresh = b.life
+			p.fresh, p.owed = b.life, w.Tail
 			b.offer(string(w.From), p)
 		}
 		p.frozen = heard.Frozen != ""
@@ -57,7 +57,8 @@ func (b *books) byNode(c machine.Command, out machine.Outcome) bool {
 	}
 }
 
-// later calls back what is past its expiry, and puts to the hub what is long past it.
+// later calls back what is past its expiry, and puts to the hub what is long past it, once all was heard that
+// the other circle had said when it was heard.
 func (b *books) later(p *ally) {
 	if p.fresh != b.life {
 		return
@@ -67,7 +68,8 @@ func (b *books) later(p *ally) {
 			continue
 		}
 		d.called = d.called || b.at > d.expiry
-		if wait := max(d.expiry-d.began, 1000) / 2; d.called && b.at > d.expiry+wait && !d.ruled {
+		wait := max(d.expiry-d.began, 1000) / 2
+		if d.called && b.at > d.expiry+wait && !d.ruled && p.held >= p.owed {
 			d.asked = true
 		}
 	}

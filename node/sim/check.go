@@ -44,6 +44,7 @@ func (s *sim) lastRound() {
 	checkStreams(s)
 	s.checkAnswers()
 	checkPayments(s)
+	s.states.stand(s)
 	checkAlliances(s)
 }
 

@@ -7,7 +7,10 @@ import (
 )
 
 // states remembers how far every payment had come at each side.
-type states struct{ last map[key][2]known }
+type states struct {
+	last map[key][2]known
+	made map[key]bool // settled at the payer, and credited by the payee
+}
 
 type known struct {
 	state   payment.State
@@ -15,7 +18,7 @@ type known struct {
 	verdict payment.Verdict
 }
 
-func newStates() *states { return &states{last: map[key][2]known{}} }
+func newStates() *states { return &states{last: map[key][2]known{}, made: map[key]bool{}} }
 
 // check: a decision, once taken, never changes, except by the hub's verdict; none is taken while the hub is
 // asked; and there is one verdict for both sides.
@@ -40,7 +43,26 @@ func (c *states) check(s *sim) {
 			}
 			was[side] = known{p.State, p.Asking, p.Verdict}
 			c.last[k] = was
+			if was[0].state == payment.Settled && was[1].state == payment.Accepted {
+				c.made[k] = true
+			}
 			seen++
+		})
+	}
+}
+
+// stand: a payment that was made at both ends is never unmade, whoever is put back to an older copy. It may
+// be forgotten, where both are.
+func (c *states) stand(s *sim) {
+	for _, t := range s.towns {
+		t.payments(func(p payment.Payment) {
+			switch p.State {
+			case payment.Returned, payment.WrittenOff, payment.Rejected:
+				if c.made[keyOf(t, p)] {
+					s.fail("stands", "payment %s was made, and is %s at %s", p.TID, p.State, t.name)
+				}
+			default:
+			}
 		})
 	}
 }

@@ -52,6 +52,7 @@ var rulesOff = []struct {
 	{"hub-ignored", payment.HubDecides},               // R8
 	{"verdict-not-passed", payment.VerdictInStream},   // R9
 	{"hub-overwrites", payment.FirstVerdict},          //
+	{"ask-before-hearing", payment.AnswersFirst},      // R5
 }
 
 // RulesOff names what can be off of the rules between circles, AnyBackup among them.

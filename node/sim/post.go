@@ -227,6 +227,7 @@ func (t *town) handle(from *town, request []byte, reply func(msg any)) {
 			w := result.(exchange.Welcomed)
 			signed, err := courier.SignWelcome(t.key, courier.Welcome{
 				Nx: m.Nx, Ny: ny, Held: w.Held, HeadSeen: w.HeadSeen, From: t.id, To: from.id,
+				Tail: w.Tail,
 			})
 			if err != nil {
 				t.s.fail("letters", "%s: a WELCOME cannot be signed: %v", t.name, err)

@@ -4,6 +4,7 @@ import (
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/timeline"
 	"github.com/carecircle/carecircle/federation/letter"
+	"github.com/carecircle/carecircle/federation/payment"
 )
 
 // copyOf is a circle's log at some time, and what came of it.
@@ -104,6 +105,9 @@ func (s *sim) forget(t *town) {
 			was[1] = known{}
 		}
 		s.states.last[k] = was
+		if was[0].state != payment.Settled && was[1].state != payment.Accepted {
+			delete(s.states.made, k) // nobody is left who knows
+		}
 	}
 	for _, other := range s.towns {
 		if other == t {
