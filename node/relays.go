@@ -58,7 +58,7 @@ func (r *relays) work(ctx context.Context) error {
 		return r.letters.host.Relay()
 	case here || !named:
 		return nil
-	case r.letters.host.Reaches(r.place.Relay) && time.Until(r.place.Until) > renewBefore:
+	case r.letters.host.Holds(r.place) && time.Until(r.place.Until) > renewBefore:
 		return nil
 	}
 	return r.reserve(ctx, (*r.letters.addrs.Load())[at])

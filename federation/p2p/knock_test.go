@@ -82,7 +82,7 @@ func TestRelay(t *testing.T) {
 	}
 	place := must(a.Reserve(t.Context(), hub.Addrs()))
 	if place.Relay != hub.ID() || len(place.Addrs) != 1 || !Relayed(place.Addrs[0]) ||
-		PeerOf(place.Addrs[0]) != a.ID() || !a.Reaches(hub.ID()) {
+		PeerOf(place.Addrs[0]) != a.ID() || !a.Holds(place) {
 		t.Fatalf("%+v", place)
 	}
 	if len(a.Addrs()) != 0 {
@@ -97,6 +97,15 @@ func TestRelay(t *testing.T) {
 	}
 	if hub.handled.Load() != 0 || a.handled.Load() != 3 {
 		t.Errorf("handled: hub %d, a %d", hub.handled.Load(), a.handled.Load())
+	}
+	a.Drop(hub.ID())
+	must(a.Ask(t.Context(), hub.Addrs(), []byte("connected again")))
+	if a.Holds(place) {
+		t.Error("a place is held whose connection has ended")
+	}
+	place = must(a.Reserve(t.Context(), hub.Addrs()))
+	if !a.Holds(place) {
+		t.Error("the new place is not held")
 	}
 	hub.refuse(b.ID())
 	b.Drop(a.ID())

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
@@ -62,7 +61,9 @@ func (r relayFor) AllowConnect(from peer.ID, _ ma.Multiaddr, to peer.ID) bool {
 type Reserved struct {
 	Relay string    // its peer id
 	Addrs []string  // where this host is reached through it, each ending in /p2p/<id>
-	Until time.Time // it ends earlier when the connection to the relay does
+	Until time.Time // it ends earlier when the connection to the relay does, see Holds
+
+	conns []string // to the relay, as it was taken
 }
 
 // Reserve asks the peer that all addrs name for a place as a relay, or for more time there. It keeps the
@@ -92,17 +93,29 @@ func (h *Host) Reserve(ctx context.Context, addrs []string) (Reserved, error) {
 	if err != nil {
 		return Reserved{}, fmt.Errorf("p2p: reserve at %s: %w", to.ID, typed(ctx, err))
 	}
-	out := Reserved{Relay: to.ID.String(), Until: got.Expiration}
+	out := Reserved{Relay: to.ID.String(), Until: got.Expiration, conns: h.connsTo(to.ID)}
 	for _, a := range addrs[:min(len(addrs), maxRelayAddrs)] {
 		out.Addrs = append(out.Addrs, a+circuit+"/p2p/"+h.ID())
 	}
 	return out, nil
 }
 
-// Reaches tells whether there is a connection with a peer.
-func (h *Host) Reaches(id string) bool {
-	p, err := peer.Decode(id)
-	return err == nil && h.net.Network().Connectedness(p) == network.Connected
+// Holds tells whether a place is still held: a connection of when it was taken is still there. A relay that
+// was started anew may be connected with again, and knows nothing of the place.
+func (h *Host) Holds(place Reserved) bool {
+	p, err := peer.Decode(place.Relay)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(h.connsTo(p), func(id string) bool { return slices.Contains(place.conns, id) })
+}
+
+func (h *Host) connsTo(p peer.ID) []string {
+	var ids []string
+	for _, c := range h.net.Network().ConnsToPeer(p) {
+		ids = append(ids, c.ID())
+	}
+	return ids
 }
 
 // Relayed tells whether an address leads through a relay.
