@@ -76,7 +76,7 @@ func counted(n int, one, many string) string {
 func (p *Pages) compared(c exchange.Comparison, all []exchange.Compared) []comparedLine {
 	var out []comparedLine
 	for _, d := range all {
-		line := comparedLine{Way: "to " + c.Name, Payment: d.Payment.String(), Date: "not in our books"}
+		line := comparedLine{Way: "to " + c.Name, Payment: d.Payment.String(), Date: "Not in our books"}
 		if d.Incoming {
 			line.Way = "from " + c.Name
 		}

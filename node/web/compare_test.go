@@ -44,7 +44,7 @@ func TestCompare(t *testing.T) {
 				}}, OwesThere: 30,
 			},
 			[]string{
-				"On their way", "from Birch", "not in our books", "0.5 coins, not answered yet",
+				"On their way", "from Birch", "Not in our books", "0.5 coins, not answered yet",
 				"they owe us",
 			},
 		},

@@ -69,6 +69,8 @@ func eventWords(n names, e member.Happened) (icon, text string) {
 	switch {
 	case strings.HasPrefix(e.Kind, "exchange."):
 		return exchangeWords(n, e)
+	case strings.HasPrefix(e.Kind, "joining."):
+		return joiningWords(e)
 	case strings.HasPrefix(e.Kind, "coin."):
 		return coinWords(e, subject, object, amount)
 	}
@@ -134,6 +136,24 @@ func because(why string) string {
 		return ""
 	}
 	return ": " + why
+}
+
+func joiningWords(e member.Happened) (icon, text string) {
+	switch e.Kind {
+	case "joining.joined":
+		return "link", "the circle " + e.Words + " joined our federation"
+	case "joining.taken":
+		return "link", "our circle joined the federation of " + e.Words
+	case "joining.refused":
+		return "warning", e.Words + " did not take our circle into its federation"
+	case "joining.closed":
+		return "door", "the circle " + e.Words + " left our federation"
+	case "joining.paused":
+		return "clock", "the circle " + e.Words + " pauses"
+	case "joining.giving":
+		return "circle", "the circle " + e.Words + " gives support"
+	}
+	return "", ""
 }
 
 func exchangeWords(n names, e member.Happened) (icon, text string) {

@@ -75,6 +75,8 @@ func TestFederationOfHub(t *testing.T) {
 	hana.post("/circle/federation/set", with(form, "status", "paused")).
 		leads(t, "/circle/federation?done=circle-set")
 	hana.get("/circle/federation").says(t, http.StatusOK, "Pauses")
+	hana.get("/circle").says(t, http.StatusOK, "The circle Midgley joined our federation",
+		"The circle Blackshaw Head pauses", "Our federation, and who else is in it")
 	form = hana.form("/circle/federation", `value="`+string(bh.id())+`"`)
 	hana.post("/circle/federation/set", with(form, "status", "asleep")).
 		says(t, http.StatusUnprocessableEntity, "founding, giving, paused or closed")
@@ -127,6 +129,7 @@ func TestFederationJoined(t *testing.T) {
 	hb.must(machine.PeerActor(string(co.id())), "joining.take", joining.Take{
 		Charter: news.Charter, Cards: news.Cards, Through: news.Through,
 	})
+	farida.get("/circle").says(t, http.StatusOK, "Our circle joined the federation of Co-Circle")
 	farida.get("/circle/federation").says(t, http.StatusOK, "in the federation of Co-Circle",
 		"Blackshaw Head", "Co-Circle (the hub)", "Hebden Bridge (our circle)")
 	if _, known := exchange.KeyOf(hb.kv, bh.id()); !known {
@@ -145,7 +148,7 @@ func TestFederationLooked(t *testing.T) {
 		for _, size := range [][2]int64{{390, 844}, {1280, 900}, {320, 640}} {
 			tab.size(t, size[0], size[1])
 			tab.open(t, "/circle/federation")
-			tab.check(t, "/circle/federation", size[0])
+			tab.check(t, "/circle/federation of "+who, size[0])
 		}
 	}
 }
