@@ -85,17 +85,17 @@ func (b *books) fromPeer(c machine.Command, out machine.Outcome) bool {
 	if r.Nx != p.nx || r.Ny != p.ny || p.life != b.life || p.fresh != b.life {
 		return false
 	}
+	last := ^uint64(0)
 	if got, ok := out.Result.(exchange.Received); ok && got.Frozen != "" {
-		p.frozen = true // another checker tells of it
-		return true
+		last, p.frozen = got.Held.Seq, true // another checker tells of it
 	}
 	key := b.t.s.byID[letter.CircleID(id)].public()
 	for i, s := range r.Records {
 		l, _, err := letter.Verifier(b.t.s.notary.verify).Open(key, s)
-		if err != nil {
+		if err != nil || string(l.From) != id || l.To != b.t.id {
 			return i > 0 // what came before it counts
 		}
-		if l.Seq == p.held+1 {
+		if l.Seq == p.held+1 && l.Seq <= last {
 			p.held++
 			b.obey(id, p, l)
 		}

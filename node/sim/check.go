@@ -41,6 +41,13 @@ func (s *sim) lastRound() {
 	if !s.alone() {
 		checkReplicas(s)
 	}
+	for _, t := range s.towns {
+		for _, p := range t.peers() {
+			if p.Frozen {
+				s.res.Seen["pair stopped"]++
+			}
+		}
+	}
 	checkStreams(s)
 	s.checkAnswers()
 	checkPayments(s)
@@ -115,7 +122,7 @@ func (t *town) public() ed25519.PublicKey { return t.key.Public().(ed25519.Publi
 func (s *sim) pairs(each func(a, b *town)) {
 	for _, a := range s.towns {
 		for _, b := range s.towns {
-			if a != b && a.up && b.up {
+			if a != b && a.up && b.up && s.honest(a.id, b.id) {
 				each(a, b)
 			}
 		}

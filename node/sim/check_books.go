@@ -11,7 +11,7 @@ func checkBooks(s *sim) {
 		return
 	}
 	for _, t := range s.towns {
-		if !t.up || t.leader().applied != t.books.judged {
+		if !t.up || t.leader().applied != t.books.judged || t == s.liar {
 			continue
 		}
 		if at := machine.ReadMeta(t.state()).At; at != t.books.at {

@@ -58,7 +58,7 @@ func (c *states) stand(s *sim) {
 		t.payments(func(p payment.Payment) {
 			switch p.State {
 			case payment.Returned, payment.WrittenOff, payment.Rejected:
-				if c.made[keyOf(t, p)] {
+				if c.made[keyOf(t, p)] && s.honest(t.id, p.Peer) {
 					s.fail("stands", "payment %s was made, and is %s at %s", p.TID, p.State, t.name)
 				}
 			default:
@@ -73,14 +73,14 @@ func checkPayments(s *sim) {
 	decided := map[key]payment.State{} // at the payee
 	for _, t := range s.towns {
 		t.payments(func(p payment.Payment) {
-			if p.Side == payment.Payee {
+			if p.Side == payment.Payee && s.honest(t.id, p.Peer) {
 				decided[keyOf(t, p)] = p.State
 			}
 		})
 	}
 	for _, t := range s.towns {
 		t.payments(func(p payment.Payment) {
-			if p.Side != payment.Payer {
+			if p.Side != payment.Payer || !s.honest(t.id, p.Peer) {
 				return
 			}
 			s.res.Payments++

@@ -209,6 +209,9 @@ func (s *sim) mutateRequest(from *town, to letter.CircleID, msg any) any {
 	if !ok {
 		return msg
 	}
+	if s.lying(from) {
+		return s.lieInBatch(to, b)
+	}
 	l := line{from.id, to}
 	for _, old := range s.caught[l] {
 		other := old.Nx != b.Nx || old.Ny != b.Ny
@@ -327,6 +330,9 @@ func (s *sim) mutateHandled(t *town, msg any, reply func(any)) bool {
 
 // mutateAnswer breaks what a circle answers.
 func (s *sim) mutateAnswer(t *town, msg any) any {
+	if s.lying(t) {
+		return s.lieInAnswer(msg)
+	}
 	if w, ok := msg.(courier.Welcome); ok && s.breaks(FalseWelcome, 3) {
 		s.mutated(t.name, "")
 		w.Held.Seq++

@@ -31,8 +31,8 @@ var operator = machine.Caller{Actor: machine.ActorOperator}
 // before the faults begin, and the same for many runs.
 func (s *sim) foundAll() {
 	n := minCircles
-	if s.roundsAbout() {
-		n++ // a round loop has three
+	if s.roundsAbout() || s.liesAbout() {
+		n++ // a round loop has three; and two are honest
 	}
 	for n < maxCircles && s.dice.chance(250) {
 		n++
@@ -46,6 +46,9 @@ func (s *sim) foundAll() {
 	w.mu.Unlock()
 	for _, t := range s.all() {
 		s.byID[t.id] = t
+	}
+	if s.liesAbout() {
+		s.liar = pick(&s.dice, s.towns)
 	}
 	for _, t := range s.all() {
 		t.books = newBooks(t)

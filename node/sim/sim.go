@@ -129,6 +129,7 @@ type sim struct {
 	notary  *notary
 	towns   []*town
 	hub     *town // decides on payments without an answer; not one of towns
+	liar    *town // see liesAbout
 	shaken  map[pair]bool
 	read    *readings
 	states  *states
