@@ -18,6 +18,9 @@ import (
 // A circle of three is backed up on one of them, lost, and restored on one machine, at an address the old
 // ones know. They come back, and cannot get in with what happened after the backup. The circle grows again.
 func TestRestoreOfSeveral(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long; it runs without the race detector")
+	}
 	keeps, own, _ := sealedTo(t)
 	old := newCompanyKeeping(t, 3, keeps)
 	alice := old.invite(1, "Alice")

@@ -304,6 +304,9 @@ func TestDamagedReplicaHeals(t *testing.T) {
 // The circle's first replica heals like any other: it must not begin the circle a second time. So does one
 // whose stores are gone altogether, which must not vote on the strength of having nothing.
 func TestLostDisksHeal(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long; it runs without the race detector")
+	}
 	for name, lose := range map[string]func(t *testing.T, dir string){
 		"damaged": func(t *testing.T, dir string) { write(t, dir, "DAMAGED", "log entry 7 is damaged") },
 		"gone": func(t *testing.T, dir string) {

@@ -29,18 +29,24 @@ const (
 
 // federation asks to be taken into one where the circle wants that, and keeps its charter up to date.
 func (c *cards) federation(ctx context.Context) error {
-	sealed := *c.letters.card.Load()
-	card, err := charter.OpenCard(sealed)
-	if err != nil {
-		return err
-	}
-	var join, ownDue, named bool
-	err = c.letters.circle.Read(func(r machine.Reader) error {
+	var join, named, here, ownDue bool
+	err := c.letters.circle.Read(func(r machine.Reader) error {
 		_, join = joining.JoinFor(r, nil)
 		_, named = joining.AskFor(r, "", nil, 0)
-		ownDue = joining.OwnDue(r, card.Seq)
+		here = hub.Opened(r)
 		return nil
 	})
+	if err != nil || !join && !named && !here {
+		return err
+	}
+	sealed := *c.letters.card.Load()
+	card, err := charter.OpenCard(sealed)
+	if err == nil {
+		err = c.letters.circle.Read(func(r machine.Reader) error {
+			ownDue = joining.OwnDue(r, card.Seq)
+			return nil
+		})
+	}
 	switch {
 	case err != nil:
 		return err

@@ -84,6 +84,9 @@ func behindRouter(t *testing.T, dir string) {
 // make an alliance and pay, all through the hub's relay; a used invitation is worth nothing, and a circle
 // that is closed is heard no more.
 func TestJoining(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long; it runs without the race detector")
+	}
 	h := hubNode(t)
 	circles := [2]*canary{}
 	for i := range circles {

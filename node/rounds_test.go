@@ -93,6 +93,9 @@ func (l *loop) stage(what, stage string) {
 // TestRounds sets off a round loop of three circles: one agrees always, the people of two decide. Nodes stop
 // and start in between. A round that one of them declines moves nothing.
 func TestRounds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long; it runs without the race detector")
+	}
 	l := newLoop(t)
 	a, b, c := l.circles[0], l.circles[1], l.circles[2]
 	a.must(machine.ActorOperator, "netting.consent", netting.Consent{When: netting.WhenAlways})

@@ -74,6 +74,9 @@ type tab struct {
 
 func (s *site) tab(t *testing.T) *tab {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("a browser says nothing of races")
+	}
 	b, err := browser()
 	if err != nil {
 		t.Fatal(err)
