@@ -105,8 +105,8 @@ lint: assets $(TOOLS) ## check the source: house rules, gofumpt, vet, staticchec
 	$(call stage,staticcheck,bin/staticcheck ./...)
 	$(call stage,golangci-lint,bin/golangci-lint run ./...)
 
-# Where goroutines meet. Race tests take a C compiler and several times as long, so models get fewer rounds, and
-# browsers and the longest stories, which "unit" has, are left out.
+# Where goroutines meet. Race tests take a C compiler and several times as long, so models get fewer rounds,
+# and browsers and the longest stories, which "unit" has, are left out.
 CONCURRENT := federation/p2p node node/api node/auth node/gossip node/peers node/replica node/web
 # Of the stores only what runs beside each other: their tests of damage take minutes under the detector.
 STORE_RACES := Readers|Beside|Flush|Cache|WriteBehind

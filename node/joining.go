@@ -226,7 +226,15 @@ func (l *letters) knocked(ctx context.Context, from string, request []byte) ([]b
 		return refused(courier.Malformed, "the card is not that of the circle which asks")
 	}
 	l.log.Info("a circle asks to join the federation", "circle", ask.From, "name", card.Name)
-	_, err = l.do(ctx, ask.From, "joining.ask", joining.Ask{Card: ask.Card, Secret: ask.Secret})
+	body := joining.Ask{Card: ask.Card, Secret: ask.Secret}
+	var admitted error
+	err = l.circle.Read(func(r machine.Reader) error {
+		admitted = joining.Admits(r, body, string(ask.From), time.Now().UnixMilli())
+		return nil
+	})
+	if err = errors.Join(err, admitted); err == nil {
+		_, err = l.do(ctx, ask.From, "joining.ask", body)
+	}
 	var refusal *machine.Error
 	switch {
 	case errors.As(err, &refusal):

@@ -117,15 +117,13 @@ func ask(tx *machine.Tx, b Ask) (machine.None, error) {
 	if err != nil || string(card.Circle) != id {
 		return machine.None{}, machine.Refuse("malformed", "The card is not the asking circle's.")
 	}
-	hash := sha256.Sum256(b.Secret)
-	key := machine.Key{}.Bytes(hash[:])
-	i, ok := invitations.Get(tx, key)
-	switch {
-	case ok && i.Circle == id:
+	key := secretKey(b.Secret)
+	i, _ := invitations.Get(tx, key)
+	if i.Circle == id {
 		return machine.None{}, nil // the answer was lost on the way
-	case !ok, i.Circle != "", tx.Now() >= i.Until:
-		return machine.None{}, machine.Refuse("bad_invitation", "This invitation is not one of this hub's,"+
-			" or it was used, or its time is over. Ask the hub for another.")
+	}
+	if err := Admits(tx, b, id, tx.Now()); err != nil {
+		return machine.None{}, err
 	}
 	count := 0
 	for range entries.All(tx, nil, nil) {
@@ -150,6 +148,22 @@ func ask(tx *machine.Tx, b Ask) (machine.None, error) {
 		Kind: "joining.joined", Audience: []string{machine.AudienceCircle}, Words: card.Name, Subject: id,
 	})
 	return machine.None{}, nil
+}
+
+// Admits tells whether an invitation counts for a circle, for the hub's node too: what strangers send is
+// looked at before it gets into the log, which is kept for ever.
+func Admits(r machine.Reader, b Ask, circle string, now int64) error {
+	i, ok := invitations.Get(r, secretKey(b.Secret))
+	if ok && (i.Circle == circle || i.Circle == "" && now < i.Until) {
+		return nil
+	}
+	return machine.Refuse("bad_invitation", "This invitation is not one of this hub's, or it was used, or"+
+		" its time is over. Ask the hub for another.")
+}
+
+func secretKey(secret []byte) machine.Key {
+	hash := sha256.Sum256(secret)
+	return machine.Key{}.Bytes(hash[:])
 }
 
 func answered(tx *machine.Tx, b Answered) (machine.None, error) {
