@@ -255,19 +255,21 @@ func (v *verifier) books() {
 }
 
 // mirror adds up the signed ACCEPTs of both streams: what they took for us we owe them, what we took for
-// them they owe us.
+// them they owe us. Those that the hub undid, as an ABORTED or FORGIVEN says, are left out.
 func (v *verifier) mirror(p exchange.PeerState) {
 	m := Mirror{Circle: string(p.Circle), Name: p.Name}
 	if a, ok := coin.ReadBooks(v.state).Account(coin.Book, coin.CirclePrefix+m.Circle); ok {
 		m.BookMinutes = a.Posted
 	}
+	made, undone := map[deal]int64{}, map[deal]bool{}
+	us := letter.CircleIDOf(v.key)
 	for i, s := range exchange.Inbox(v.state, p.Circle, 1, p.Held.Seq) {
 		r, _, err := letter.Open(p.Key, s)
 		if err != nil {
 			v.found(0, "letter %d from %s: %v", i+1, p.Name, err)
 			continue
 		}
-		m.LetterMinutes += v.accepted(r, v.key)
+		v.counts(r, v.key, made, undone)
 	}
 	for _, raw := range exchange.Outbox(v.state, p.Circle, 1, p.Tail.Seq) {
 		r, err := letter.Decode(raw)
@@ -275,7 +277,16 @@ func (v *verifier) mirror(p exchange.PeerState) {
 			v.found(0, "a letter to %s: %v", p.Name, err)
 			continue
 		}
-		m.LetterMinutes -= v.accepted(r, p.Key)
+		v.counts(r, p.Key, made, undone)
+	}
+	for d, minutes := range made {
+		switch {
+		case undone[d]:
+		case d.payer == us:
+			m.LetterMinutes += minutes
+		default:
+			m.LetterMinutes -= minutes
+		}
 	}
 	m.SetOffMinutes = netting.SetOff(v.state, m.Circle)
 	if m.BookMinutes != m.LetterMinutes+m.SetOffMinutes {
@@ -285,11 +296,33 @@ func (v *verifier) mirror(p exchange.PeerState) {
 	v.Mirrors = append(v.Mirrors, m)
 }
 
-// accepted returns the minutes of an ACCEPT, whose embedded PROPOSE the payer must have signed.
-func (v *verifier) accepted(r letter.Record, payer []byte) int64 {
-	if r.Kind != letter.Accept {
-		return 0
+// deal is a payment between two circles: each may choose the same id.
+type deal struct {
+	payer letter.CircleID
+	tid   payment.TID
+}
+
+// counts puts a letter about a payment to what was made, or to what was undone. The key is the payer's, if
+// the letter is an ACCEPT: its embedded PROPOSE the payer must have signed.
+func (v *verifier) counts(r letter.Record, payer []byte, made map[deal]int64, undone map[deal]bool) {
+	tid, side, ok, err := payment.OwnPayment(r)
+	d := deal{payer: r.From, tid: tid}
+	if side == payment.Payee {
+		d.payer = r.To
 	}
+	switch {
+	case err != nil:
+		v.found(0, "letter %d from %s: %v", r.Seq, r.From, err)
+	case !ok:
+	case r.Kind == letter.Accept:
+		made[d] = v.accepted(r, payer)
+	case r.Kind == letter.Aborted, r.Kind == letter.Forgiven:
+		undone[d] = true
+	}
+}
+
+// accepted returns the minutes of an ACCEPT.
+func (v *verifier) accepted(r letter.Record, payer []byte) int64 {
 	body, err := payment.DecodeAccept(r.Body)
 	if err != nil {
 		v.found(0, "ACCEPT %d from %s: %v", r.Seq, r.From, err)

@@ -15,6 +15,7 @@ import (
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
 	"github.com/carecircle/carecircle/federation/letter"
+	"github.com/carecircle/carecircle/federation/payment"
 )
 
 // began is when the circle of these tests was founded.
@@ -334,5 +335,59 @@ func TestCompare(t *testing.T) {
 		if got := Compare(c.logs); len(got) != c.want {
 			t.Errorf("%s: %v, want %d findings", what, got, c.want)
 		}
+	}
+}
+
+// TestUndone: a payment that was accepted, and undone by the hub before the payer heard of it, is owed by
+// nobody; another one with the same id by the other circle is.
+func TestUndone(t *testing.T) {
+	keys := [2]ed25519.PrivateKey{keyOf(1), keyOf(2)}
+	var ids [2]letter.CircleID
+	for i, k := range keys {
+		ids[i] = letter.CircleIDOf(k.Public().(ed25519.PublicKey))
+	}
+	record := func(from int, kind letter.Kind, body []byte, err error) letter.Record {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, _, _, err := letter.Next(letter.Position{}, letter.Record{
+			Kind: kind, From: ids[from], To: ids[1-from], Body: body, At: 1,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	tid := payment.TID{7}
+	accept := func(from int, minutes int64) letter.Record {
+		t.Helper()
+		offer, err := payment.ProposeBody{
+			TID: tid, Minutes: minutes, Alias: "ALIAS222", Expiry: 5, Note: []byte{},
+		}.Encode()
+		raw, err := record(1-from, letter.Propose, offer, err).Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := payment.AcceptBody{
+			TID: tid, Propose: letter.Sign(keys[1-from], raw), Note: []byte{},
+		}.Encode()
+		return record(from, letter.Accept, body, err)
+	}
+	forgiven, err := payment.ForgivenBody{TID: tid}.Encode()
+	c := Checked{}
+	v := &verifier{Checked: &c}
+	made, undone := map[deal]int64{}, map[deal]bool{}
+	for from, minutes := range []int64{30, 45} {
+		v.counts(accept(from, minutes), keys[1-from].Public().(ed25519.PublicKey), made, undone)
+	}
+	v.counts(record(0, letter.Forgiven, forgiven, err), nil, made, undone)
+	first, second := deal{ids[1], tid}, deal{ids[0], tid}
+	if len(c.Findings) > 0 || made[first] != 30 || made[second] != 45 || !undone[first] || undone[second] {
+		t.Errorf("%v; made %v, undone %v", c.Findings, made, undone)
+	}
+	v.counts(accept(0, 30), keys[0].Public().(ed25519.PublicKey), made, undone)
+	if len(c.Findings) != 1 {
+		t.Errorf("a proposal that its payer did not sign: %v", c.Findings)
 	}
 }
