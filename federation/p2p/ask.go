@@ -25,32 +25,46 @@ func (h *Host) Ask(ctx context.Context, addrs []string, request []byte) ([]byte,
 func (h *Host) askFor(
 	ctx context.Context, addrs []string, what protocol.ID, request []byte,
 ) ([]byte, error) {
-	to, err := parsePeer(addrs)
+	to, ctx, done, err := h.outward(ctx, "ask", addrs)
 	if err != nil {
-		return nil, fmt.Errorf("p2p: ask: %w", err)
+		return nil, err
 	}
+	defer done()
 	if len(request) > h.cfg.MaxMessageBytes {
 		return nil, fmt.Errorf("p2p: ask %s: request of %d bytes, at most %d are sent: %w", to.ID,
 			len(request), h.cfg.MaxMessageBytes, ErrTooLarge)
 	}
-	// Asked here too: a peer that is no longer allowed must not be reached over a connection that is
-	// still open.
-	if !h.cfg.Allow(to.ID.String()) {
-		return nil, fmt.Errorf("p2p: ask %s: this host does not allow that peer: %w", to.ID, ErrRefused)
-	}
-	if !h.enter() {
-		return nil, fmt.Errorf("p2p: ask %s: this host is closed: %w", to.ID, ErrUnreachable)
-	}
-	defer h.work.Done()
-	ctx, cancel := context.WithTimeout(ctx, h.cfg.Timeout)
-	defer cancel()
-	defer context.AfterFunc(h.ctx, cancel)()
-
 	reply, err := h.ask(ctx, to, what, request)
 	if err != nil {
 		return nil, fmt.Errorf("p2p: ask %s: %w", to.ID, typed(ctx, err))
 	}
 	return reply, nil
+}
+
+// outward begins what goes out to the one peer that all addrs name, for no longer than Timeout and while the
+// host is open; done ends it. The verb is for errors.
+func (h *Host) outward(
+	ctx context.Context, verb string, addrs []string,
+) (to peer.AddrInfo, limited context.Context, done func(), err error) {
+	if to, err = parsePeer(addrs); err != nil {
+		return to, nil, nil, fmt.Errorf("p2p: %s: %w", verb, err)
+	}
+	// Asked here too: a peer that is no longer allowed must not be reached over a connection that is
+	// still open.
+	if !h.cfg.Allow(to.ID.String()) {
+		return to, nil, nil, fmt.Errorf("p2p: %s %s: this host does not allow that peer: %w", verb, to.ID,
+			ErrRefused)
+	}
+	if !h.enter() {
+		return to, nil, nil, fmt.Errorf("p2p: %s %s: this host is closed: %w", verb, to.ID, ErrUnreachable)
+	}
+	limited, cancel := context.WithTimeout(ctx, h.cfg.Timeout)
+	stop := context.AfterFunc(h.ctx, cancel)
+	return to, limited, func() {
+		stop()
+		cancel()
+		h.work.Done()
+	}, nil
 }
 
 func (h *Host) ask(

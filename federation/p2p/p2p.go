@@ -36,7 +36,7 @@ var (
 	ErrRefused = errors.New("request refused")
 )
 
-// letters is the one protocol spoken: a stream carries requests and their replies,
+// letters is the protocol between circles that know each other: a stream carries requests and their replies,
 // in turn.
 const letters protocol.ID = "/carecircle/letters/1"
 

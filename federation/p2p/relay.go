@@ -69,21 +69,11 @@ type Reserved struct {
 // Reserve asks the peer that all addrs name for a place as a relay, or for more time there. It keeps the
 // connection to it. Errors are as of Ask.
 func (h *Host) Reserve(ctx context.Context, addrs []string) (Reserved, error) {
-	to, err := parsePeer(addrs)
+	to, ctx, done, err := h.outward(ctx, "reserve at", addrs)
 	if err != nil {
-		return Reserved{}, fmt.Errorf("p2p: reserve: %w", err)
+		return Reserved{}, err
 	}
-	if !h.cfg.Allow(to.ID.String()) {
-		return Reserved{}, fmt.Errorf("p2p: reserve at %s: this host does not allow that peer: %w", to.ID,
-			ErrRefused)
-	}
-	if !h.enter() {
-		return Reserved{}, fmt.Errorf("p2p: reserve at %s: this host is closed: %w", to.ID, ErrUnreachable)
-	}
-	defer h.work.Done()
-	ctx, cancel := context.WithTimeout(ctx, h.cfg.Timeout)
-	defer cancel()
-	defer context.AfterFunc(h.ctx, cancel)()
+	defer done()
 	h.forgetBackoff(to.ID)
 	if err := h.net.Connect(ctx, to); err != nil {
 		return Reserved{}, fmt.Errorf("p2p: reserve at %s: connect: %w", to.ID, typed(ctx, err))

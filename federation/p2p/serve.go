@@ -50,14 +50,13 @@ func (h *Host) serve(stream network.Stream, by service) {
 	}
 	defer h.work.Done()
 	err := h.answer(stream, by, h.cfg.Timeout)
-	if err == nil {
-		for err == nil {
-			err = h.answer(stream, by, idleServed)
-		}
-		if errors.Is(err, errNoMore) {
-			_ = stream.Reset() // both ends have said all
-			return
-		}
+	answered := err == nil
+	for err == nil {
+		err = h.answer(stream, by, idleServed)
+	}
+	if answered && errors.Is(err, errNoMore) {
+		_ = stream.Reset() // both ends have said all
+		return
 	}
 	// A stream that the peer has reset already cannot be reset again; that is no second failure.
 	_ = stream.ResetWithError(resetCode(err))
@@ -68,27 +67,22 @@ func (h *Host) serve(stream network.Stream, by service) {
 	h.log.Log(h.ctx, level, "request not answered", "peer", stream.Conn().RemotePeer().String(), "error", err)
 }
 
-// answer waits for the next request, and from then on holds the stream for no longer than Timeout, which is
-// when its asker gives up.
+// answer waits for the next request, and from when that begins holds the stream for no longer than Timeout,
+// which is when its asker gives up.
 func (h *Host) answer(stream network.Stream, by service, patience time.Duration) error {
 	from := stream.Conn().RemotePeer().String()
-	if !by.allow(from) {
-		return errNotAllowed
-	}
-	if err := stream.SetDeadline(time.Now().Add(patience)); err != nil {
-		return fmt.Errorf("set deadline: %w", err)
-	}
-	deadline := time.Now().Add(patience)
-	begun := func() error {
+	var deadline time.Time
+	until := func(left time.Duration) error {
 		if !by.allow(from) {
 			return errNotAllowed
 		}
-		if patience != h.cfg.Timeout {
-			deadline = time.Now().Add(h.cfg.Timeout)
-			return stream.SetDeadline(deadline)
-		}
-		return nil
+		deadline = time.Now().Add(left)
+		return stream.SetDeadline(deadline)
 	}
+	if err := until(patience); err != nil {
+		return err
+	}
+	begun := func() error { return until(h.cfg.Timeout) }
 	request, err := readFrame(stream, by.most, begun, reserveFrom(stream))
 	if err != nil {
 		return fmt.Errorf("request: %w", err)

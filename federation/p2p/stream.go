@@ -32,20 +32,11 @@ func (h *Host) Listen() (net.Listener, error) {
 // Dial opens a stream to a peer that listens for them, at an address that ends in /p2p/<id>. It ends when
 // ctx does, and after Timeout at the latest. Errors are as of Ask.
 func (h *Host) Dial(ctx context.Context, addr string) (net.Conn, error) {
-	to, err := parsePeer([]string{addr})
+	to, ctx, done, err := h.outward(ctx, "dial", []string{addr})
 	if err != nil {
-		return nil, fmt.Errorf("p2p: dial: %w", err)
+		return nil, err
 	}
-	if !h.cfg.Allow(to.ID.String()) {
-		return nil, fmt.Errorf("p2p: dial %s: this host does not allow that peer: %w", to.ID, ErrRefused)
-	}
-	if !h.enter() {
-		return nil, fmt.Errorf("p2p: dial %s: this host is closed: %w", to.ID, ErrUnreachable)
-	}
-	defer h.work.Done()
-	ctx, cancel := context.WithTimeout(ctx, h.cfg.Timeout)
-	defer cancel()
-	defer context.AfterFunc(h.ctx, cancel)()
+	defer done()
 	h.forgetBackoff(to.ID)
 	if err := h.net.Connect(ctx, to); err != nil {
 		return nil, fmt.Errorf("p2p: dial %s: connect: %w", to.ID, typed(ctx, err))
