@@ -12,7 +12,10 @@ import (
 // compared is how one circle's books compare with another's.
 func compared(t *testing.T, a, b *town) exchange.Comparison {
 	t.Helper()
-	c := exchange.NewComparison(a.kv, b.id)
+	c := view[exchange.Comparison](a, "operator", "exchange.books", func(q any) error {
+		q.(*exchange.WhichBooks).Circle = string(b.id)
+		return nil
+	})
 	for _, side := range []payment.Side{payment.Payer, payment.Payee} {
 		for after := (payment.TID{}); after != exchange.LastTID(); {
 			ask := courier.BooksAsk{From: a.id, To: b.id, Payer: a.id, After: after}
@@ -31,7 +34,7 @@ func compared(t *testing.T, a, b *town) exchange.Comparison {
 			after = ask.Through
 		}
 	}
-	c.Finish()
+	c.Finish(a.kv)
 	return c
 }
 
@@ -69,9 +72,10 @@ func TestCompareBooks(t *testing.T) {
 	}
 }
 
-// TestCompareManyBooks: many payments are compared piece by piece, and the digests say where to look.
-func TestCompareManyBooks(t *testing.T) {
-	a, b := newTown(t, "Ashby"), newTown(t, "Birch")
+// twoThatPay are two allied circles, of which one's Ann can pay the other's Bea.
+func twoThatPay(t *testing.T) (a, b *town) {
+	t.Helper()
+	a, b = newTown(t, "Ashby"), newTown(t, "Birch")
 	a.found("Ann")
 	b.found("Bea")
 	for _, pair := range [][2]*town{{a, b}, {b, a}} {
@@ -83,6 +87,32 @@ func TestCompareManyBooks(t *testing.T) {
 	settle(t, a, b)
 	b.must("Bea", "exchange.code", exchange.SetCode{Code: "BEABEA22"})
 	earnOf(a, "Ann", 10, "office")
+	return a, b
+}
+
+// TestLinesOfNothing: payments that came to nothing are no lines, and only so many are looked at at once.
+func TestLinesOfNothing(t *testing.T) {
+	a, b := twoThatPay(t)
+	for range 10 {
+		a.must("Ann", "exchange.pay", exchange.Pay{Circle: string(b.id), Code: "NQBQDY22", Minutes: 1})
+	}
+	settle(t, a, b)
+	last := exchange.LastTID()
+	lines, end := exchange.Lines(a.kv, b.id, payment.Payer, payment.TID{}, last, 2)
+	if len(lines) != 0 || end == last {
+		t.Errorf("%d lines, as far as %s", len(lines), end)
+	}
+	if lines, end = exchange.Lines(a.kv, b.id, payment.Payer, end, last, 2); len(lines) != 0 || end != last {
+		t.Errorf("%d lines behind them, as far as %s", len(lines), end)
+	}
+	if c := compared(t, a, b); !c.Agree || c.Same != 0 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestCompareManyBooks: many payments are compared piece by piece, and the digests say where to look.
+func TestCompareManyBooks(t *testing.T) {
+	a, b := twoThatPay(t)
 	for range courier.BooksPiece + 20 {
 		a.must("Ann", "exchange.pay", exchange.Pay{Circle: string(b.id), Code: "BEABEA22", Minutes: 1})
 	}

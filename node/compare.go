@@ -23,60 +23,48 @@ const (
 )
 
 // Compare compares this circle's books of another with that circle's own, payment by payment, over the
-// network. A refusal says that the circle is not known, or why it does not answer.
-func (n *Node) Compare(ctx context.Context, circle string) (exchange.Comparison, error) {
+// network, for who may see "exchange.books". Errors for the caller are refusals.
+func (n *Node) Compare(ctx context.Context, by machine.Caller, circle string) (exchange.Comparison, error) {
 	ctx, cancel := context.WithTimeout(ctx, compareAtMost)
 	defer cancel()
-	peer := letter.CircleID(circle)
-	known := false
-	err := n.Read(func(r machine.Reader) error {
-		_, known = exchange.KeyOf(r, peer)
-		return nil
-	})
-	if err != nil {
-		return exchange.Comparison{}, err
-	}
-	if !known {
-		return exchange.Comparison{}, machine.Refuse("unknown_circle",
-			"This circle does not know %.40q.", circle)
-	}
-	var c exchange.Comparison
-	for try := range compareTries {
-		if try > 0 {
-			select {
-			case <-ctx.Done():
-			case <-time.After(compareAgain):
-			}
+	for try := 1; ; try++ {
+		begun, err := n.View(ctx, by, "exchange.books", func(q any) error {
+			q.(*exchange.WhichBooks).Circle = circle
+			return nil
+		})
+		if err != nil {
+			return exchange.Comparison{}, err
 		}
-		if c, err = n.letters.compare(ctx, peer); err != nil {
+		c := begun.(exchange.Comparison)
+		if err := n.letters.compare(ctx, &c); err != nil {
+			n.options.Log.Info("books were not compared", "circle", circle, "err", err)
 			return c, machine.Later("not_reached", "%s does not answer just now, so its books cannot be"+
 				" compared with ours. Try again later.", c.Name)
 		}
-		if c.Agree {
-			break
+		if c.Agree || try == compareTries {
+			return c, nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(compareAgain):
 		}
 	}
-	return c, nil
 }
 
-func (l *letters) compare(ctx context.Context, peer letter.CircleID) (c exchange.Comparison, err error) {
-	err = l.circle.Read(func(r machine.Reader) error {
-		c = exchange.NewComparison(r, peer)
-		return nil
-	})
+func (l *letters) compare(ctx context.Context, c *exchange.Comparison) (err error) {
+	peer := letter.CircleID(c.Circle)
 	for _, side := range []payment.Side{payment.Payer, payment.Payee} {
 		for after := (payment.TID{}); err == nil && after != exchange.LastTID(); {
-			after, err = l.comparePiece(ctx, &c, peer, side, after)
+			after, err = l.comparePiece(ctx, c, peer, side, after)
 		}
 	}
-	if err == nil {
-		err = l.circle.Read(func(r machine.Reader) error {
-			c.Owes = exchange.Owes(r, peer)
-			return nil
-		})
+	if err != nil {
+		return err
 	}
-	c.Finish()
-	return c, err
+	return l.circle.Read(func(r machine.Reader) error {
+		c.Finish(r)
+		return nil
+	})
 }
 
 // comparePiece compares one run of payments and returns how far it went.
@@ -142,7 +130,8 @@ func (n *Node) compareRoute(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/v1/compare/{circle}", n.operatorOnly(func(w http.ResponseWriter,
 		r *http.Request,
 	) error {
-		c, err := n.Compare(r.Context(), r.PathValue("circle"))
+		by, _ := auth.CallerFrom(r.Context())
+		c, err := n.Compare(r.Context(), by, r.PathValue("circle"))
 		var refusal *machine.Error
 		if errors.As(err, &refusal) {
 			w.Header().Set("Content-Type", "application/json")

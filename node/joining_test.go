@@ -168,12 +168,16 @@ func TestExchangeWithCompany(t *testing.T) {
 		pay((i+1)%3, "one has stopped")
 		c.start(i)
 	}
-	got, err := a.n.Compare(t.Context(), bID)
+	operator := machine.Caller{Actor: machine.ActorOperator}
+	got, err := a.n.Compare(t.Context(), operator, bID)
 	if err != nil || !got.Agree || got.Same != 8 || got.Owes != 3*4-4 {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if _, err := a.n.Compare(t.Context(), "cnobody"); err == nil {
+	if _, err := a.n.Compare(t.Context(), operator, "cnobody"); err == nil {
 		t.Error("the books of nobody are compared")
+	}
+	if _, err := a.n.Compare(t.Context(), machine.Caller{Actor: a.zoe}, bID); err == nil {
+		t.Error("anybody may compare the books")
 	}
 	a.stop()
 }

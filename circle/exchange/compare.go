@@ -13,6 +13,9 @@ import (
 // MaxDiffering is the most payments that a comparison lists, of those that differ and of those on the way.
 const MaxDiffering = 100
 
+// lookedPerLine is how many payments are looked at for each that may be told.
+const lookedPerLine = 4
+
 // Comparison is how the books of two circles about each other compare, payment by payment.
 type Comparison struct {
 	Circle string `json:"circle"`
@@ -47,6 +50,7 @@ func Lines(
 	r machine.Reader, peer letter.CircleID, side payment.Side, after, through payment.TID, most int,
 ) (out []courier.BooksLine, end payment.TID) {
 	prefix := peerKey(peer).Num(uint64(side))
+	looked := 0
 	for _, pm := range payments.All(r, prefix, prefix.Bytes(after[:])) {
 		if pm.TID == after {
 			continue
@@ -61,7 +65,8 @@ func Lines(
 			out = append(out, courier.BooksLine{TID: pm.TID, Minutes: pm.Minutes})
 		default: // it came to nothing
 		}
-		if len(out) == most {
+		// Of those that came to nothing there may be any number: the other circle can see to that.
+		if looked++; len(out) == most || looked == lookedPerLine*most {
 			return out, pm.TID
 		}
 	}
@@ -103,12 +108,18 @@ func waits(lines []courier.BooksLine) bool {
 	return false
 }
 
-// NewComparison is a comparison in which nothing was compared yet.
-func NewComparison(r machine.Reader, peer letter.CircleID) Comparison {
+// WhichBooks names the circle whose books are to be compared with ours.
+type WhichBooks struct {
+	Circle string `json:"circle" doc:"the other circle's id"`
+}
+
+// books begins a comparison: nothing is compared yet.
+func books(rd machine.Read, q WhichBooks) (Comparison, error) {
+	peer, err := knownPeer(rd, q.Circle)
 	return Comparison{
-		Circle: string(peer), Name: NameOf(r, string(peer)), Owes: Owes(r, peer),
+		Circle: q.Circle, Name: peer.Name, Owes: Owes(rd, peer.Circle),
 		OnTheWay: []Compared{}, Differ: []Compared{},
-	}
+	}, err
 }
 
 // Take compares a run of payments with the other circle's answer about it.
@@ -194,6 +205,7 @@ func lineWord(l courier.BooksLine) string {
 
 // Finish says whether the books agree, when all was compared. What the payee has posted and the payer has
 // not is the one thing that may stand between the balances.
-func (c *Comparison) Finish() {
+func (c *Comparison) Finish(r machine.Reader) {
+	c.Owes = Owes(r, letter.CircleID(c.Circle))
 	c.Agree = len(c.Differ) == 0 && c.Owes+c.OwesThere == -c.unposted
 }

@@ -69,6 +69,8 @@ func views() []machine.View {
 	return []machine.View{
 		machine.Ask("exchange.alliances", "The circles this one knows, and how it stands with them.",
 			member.Reading, alliances),
+		machine.Ask("exchange.books", "What you owe another circle by your books: a node compares the rest.",
+			member.Secretary, books),
 		machine.Ask("exchange.payments", "Your payments to and from other circles.",
 			member.Signed, ownPayments),
 		machine.Ask("exchange.code", "Your code for receiving coins from other circles.",

@@ -6,11 +6,10 @@ import (
 
 	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/circle/machine"
-	"github.com/carecircle/carecircle/circle/member"
 )
 
 // Comparer compares our books of another circle with its own.
-type Comparer func(ctx context.Context, circle string) (exchange.Comparison, error)
+type Comparer func(ctx context.Context, by machine.Caller, circle string) (exchange.Comparison, error)
 
 // compareBody is what templates/circle/compare.html shows.
 type compareBody struct {
@@ -25,10 +24,7 @@ type compareBody struct {
 type comparedLine struct{ Date, Way, Here, There, Payment string }
 
 func (p *Pages) compare(v *visit) error {
-	if !v.wears(member.HatSecretary) {
-		return machine.Refuse("hat_missing", "This page is for people who wear the hat of the Secretary.")
-	}
-	c, err := p.cfg.Compare(v.r.Context(), v.r.URL.Query().Get("circle"))
+	c, err := p.cfg.Compare(v.r.Context(), v.self(), v.r.URL.Query().Get("circle"))
 	if err != nil {
 		return err
 	}

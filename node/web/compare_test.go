@@ -8,14 +8,20 @@ import (
 	"github.com/carecircle/carecircle/federation/payment"
 )
 
+// compared is the page about the circle that ours owes.
+func compared(t *testing.T) string {
+	return "/circle/compare?circle=" + string(newTown(t, "Blackshaw Head").id())
+}
+
 // TestCompare shows how our books of another circle compare with its own, in each way they can.
 func TestCompare(t *testing.T) {
 	s := owing(t)
 	farida, wendy := s.signedIn("Farida"), s.signedIn("Wendy")
 	farida.get("/circle/allies").says(t, http.StatusOK, "Compare our books with those of Blackshaw Head")
-	wendy.get("/circle/compare?circle=c1").says(t, http.StatusForbidden, "hat of the Secretary")
-	farida.get("/circle/compare?circle=c1").
+	wendy.get(compared(t)).says(t, http.StatusForbidden, `takes the hat "secretary"`)
+	farida.get(compared(t)).
 		says(t, http.StatusServiceUnavailable, "The other circle does not answer just now")
+	farida.get("/circle/compare?circle=c1").says(t, http.StatusNotFound, "does not know")
 	line := exchange.Compared{
 		Payment: payment.TID{1}, Here: "made", There: "absent", Minutes: 60, At: s.Now().UnixMilli(),
 	}
@@ -54,7 +60,7 @@ func TestCompare(t *testing.T) {
 		},
 	} {
 		s.compared = &c.got
-		farida.get("/circle/compare?circle=c1").says(t, http.StatusOK, c.says...)
+		farida.get(compared(t)).says(t, http.StatusOK, c.says...)
 	}
 }
 
@@ -70,7 +76,7 @@ func TestCompareLooked(t *testing.T) {
 	farida.signIn(t, "Farida")
 	for _, size := range [][2]int64{{390, 844}, {1280, 900}, {320, 640}} {
 		farida.size(t, size[0], size[1])
-		farida.open(t, "/circle/compare")
+		farida.open(t, compared(t))
 		farida.check(t, "/circle/compare", size[0])
 	}
 }

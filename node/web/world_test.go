@@ -437,7 +437,13 @@ type visitor struct {
 }
 
 // compare stands in for the node's comparison of books: what a test has put there.
-func (s *site) compare(context.Context, string) (exchange.Comparison, error) {
+func (s *site) compare(ctx context.Context, by machine.Caller, circle string) (exchange.Comparison, error) {
+	if _, err := s.View(ctx, by, "exchange.books", func(q any) error {
+		q.(*exchange.WhichBooks).Circle = circle
+		return nil
+	}); err != nil {
+		return exchange.Comparison{}, err
+	}
 	if s.compared == nil {
 		return exchange.Comparison{}, machine.Later("not_reached",
 			"The other circle does not answer just now.")
