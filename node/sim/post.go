@@ -26,6 +26,7 @@ func (t *town) work() {
 			t.courier.Remove(p.Circle)
 		} else {
 			t.courier.Peer(p.Circle, p.Tail)
+			t.courier.Began(p.Circle, p.Life)
 		}
 	}
 	t.tellMoves()
@@ -219,7 +220,6 @@ func (t *town) handle(from *town, request []byte, reply func(msg any)) {
 	}
 	switch m := msg.(type) {
 	case courier.Open:
-		t.courier.Began(from.id, m.Nx)
 		t.s.after(1, t.work)
 		ny := t.s.dice.nonce()
 		body := exchange.Session{Nx: m.Nx, Ny: ny}
