@@ -234,7 +234,7 @@ func (l *letters) removed(id letter.CircleID) {
 
 func (l *letters) allow(peer string) bool {
 	_, ok := (*l.known.Load())[peer]
-	if !ok {
+	if !ok && !l.inviting.Load() { // or else they may have come to join
 		l.allowed.warn("a machine of no circle that is known here was turned away", "peer", peer)
 	}
 	return ok

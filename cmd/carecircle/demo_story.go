@@ -107,6 +107,9 @@ func (d *demo) meet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := d.giveSupport(ctx, circles); err != nil {
+		return err
+	}
 	ally := func(p, with *player, decision string) error {
 		_, err := p.do(ctx, p.circle.founder, "alliance", "exchange.ally", exchange.Ally{
 			Circle: string(with.node.Keys.CircleID()), LimitMinutes: demoLimit, ReviewOn: demoReview,
@@ -158,6 +161,20 @@ func (d *demo) join(ctx context.Context, p *player) error {
 		return nil
 	}
 	return err
+}
+
+// giveSupport has the hub say that the circles, which it has taken in by then, give support.
+func (d *demo) giveSupport(ctx context.Context, circles []*player) error {
+	for _, p := range circles {
+		giving := joining.Set{
+			Circle: string(p.node.Keys.CircleID()), Status: charter.Giving.String(), Decision: "CC-4",
+		}
+		_, err := d.hub.do(ctx, d.hub.circle.founder, p.circle.dir+" gives", "joining.set", giving, nil)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (d *demo) hebdenStory(ctx context.Context) error {

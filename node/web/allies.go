@@ -4,6 +4,7 @@ import (
 	"github.com/carecircle/carecircle/circle/exchange"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
+	"github.com/carecircle/carecircle/federation/charter"
 )
 
 // alliesBody is what templates/circle/allies.html shows.
@@ -91,6 +92,10 @@ func (p *Pages) meet(v *visit) error {
 	}
 	sealed, err := p.cfg.OpenCard(b.Card)
 	if err != nil {
+		if charter.IsInvitation(b.Card) {
+			b.refuse("card", "This is an invitation to a federation. Paste it on the page Our federation.")
+			return p.showAllies(v, b, consentForm{})
+		}
 		b.refuse("card",
 			"This is not a circle's card. Copy the whole of what the other circle sent, from its first"+
 				" letter to its last.")

@@ -101,6 +101,9 @@ func TestFederationJoined(t *testing.T) {
 	farida := s.signedIn("Farida")
 	farida.get("/circle/federation").says(t, http.StatusOK, "in no federation yet", "Ask to join")
 	form := farida.form("/circle/federation", `name="invitation"`)
+	card := farida.form("/circle/allies", `name="card"`)
+	farida.post("/circle/allies/meet", with(card, "card", text)).
+		says(t, http.StatusUnprocessableEntity, "This is an invitation to a federation. Paste it on the page")
 	farida.post("/circle/federation/join", with(form, "invitation", "hello")).
 		says(t, http.StatusUnprocessableEntity, "This is not an invitation", "hello")
 	form = with(farida.form("/circle/federation", `name="invitation"`), "invitation", text)
