@@ -195,7 +195,8 @@ func statusOfCommand() *cobra.Command {
 	var n connection
 	var decision string
 	c := &cobra.Command{
-		Use: "set CIRCLE STATUS", Short: "Say what a circle is doing, at the hub", Args: cobra.ExactArgs(2),
+		Use: "set CIRCLE STATUS", Short: "Say what a circle is doing, at the hub",
+		Args: exactly("id of the circle", "status"),
 		Long: "STATUS is founding, giving, paused or closed. Nothing passes any more to a circle that is\n" +
 			"closed, or from it: what it owes or is owed stays in the books of the others.",
 		Example: "  carecircle federation set c2qg... paused --data DIR --decision CC-8",

@@ -119,13 +119,14 @@ func newRoot() *cobra.Command {
 	return root
 }
 
-// exactly is cobra.ExactArgs with an error that says what to give.
-func exactly(what string) cobra.PositionalArgs {
+// exactly is cobra.ExactArgs with an error that says what to give: one of each.
+func exactly(whats ...string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
-		if len(args) == 1 {
+		if len(args) == len(whats) {
 			return nil
 		}
-		return usageError{fmt.Errorf("give one %s; see: %s --help", what, c.CommandPath())}
+		return usageError{fmt.Errorf("give one %s; see: %s --help", strings.Join(whats, ", one "),
+			c.CommandPath())}
 	}
 }
 

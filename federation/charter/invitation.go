@@ -69,7 +69,8 @@ func unwrap(text, prefix, what string) ([]byte, error) {
 	}
 	text, found := strings.CutPrefix(strings.Join(strings.Fields(text), ""), prefix)
 	if !found {
-		return nil, fmt.Errorf("reading %s: it begins with %q: %w", what, prefix, letter.ErrMalformed)
+		return nil, fmt.Errorf("reading %[1]s: %[1]s begins with %[2]q: %[3]w", what, prefix,
+			letter.ErrMalformed)
 	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil {
