@@ -5,6 +5,7 @@ import (
 	"github.com/carecircle/carecircle/circle/hub"
 	"github.com/carecircle/carecircle/circle/machine"
 	"github.com/carecircle/carecircle/circle/member"
+	"github.com/carecircle/carecircle/federation/charter"
 	"github.com/carecircle/carecircle/federation/letter"
 )
 
@@ -73,7 +74,7 @@ func federation(rd machine.Read, _ machine.None) (Federation, error) {
 	case out.State == "hub":
 	case asking && len(a.Secret) > 0:
 		out.State = "asking"
-	case in && e.Status.String() == "closed":
+	case in && e.Status == charter.Closed:
 		out.State = "left"
 	case in:
 		out.State = "in"

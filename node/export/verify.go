@@ -261,15 +261,14 @@ func (v *verifier) mirror(p exchange.PeerState) {
 	if a, ok := coin.ReadBooks(v.state).Account(coin.Book, coin.CirclePrefix+m.Circle); ok {
 		m.BookMinutes = a.Posted
 	}
-	made, undone := map[deal]int64{}, map[deal]bool{}
-	us := letter.CircleIDOf(v.key)
+	told := newDeals()
 	for i, s := range exchange.Inbox(v.state, p.Circle, 1, p.Held.Seq) {
 		r, _, err := letter.Open(p.Key, s)
 		if err != nil {
 			v.found(0, "letter %d from %s: %v", i+1, p.Name, err)
 			continue
 		}
-		v.counts(r, v.key, made, undone)
+		v.counts(r, v.key, told)
 	}
 	for _, raw := range exchange.Outbox(v.state, p.Circle, 1, p.Tail.Seq) {
 		r, err := letter.Decode(raw)
@@ -277,17 +276,9 @@ func (v *verifier) mirror(p exchange.PeerState) {
 			v.found(0, "a letter to %s: %v", p.Name, err)
 			continue
 		}
-		v.counts(r, p.Key, made, undone)
+		v.counts(r, p.Key, told)
 	}
-	for d, minutes := range made {
-		switch {
-		case undone[d]:
-		case d.payer == us:
-			m.LetterMinutes += minutes
-		default:
-			m.LetterMinutes -= minutes
-		}
-	}
+	m.LetterMinutes = told.owed(letter.CircleIDOf(v.key))
 	m.SetOffMinutes = netting.SetOff(v.state, m.Circle)
 	if m.BookMinutes != m.LetterMinutes+m.SetOffMinutes {
 		v.found(0, "the account of %s stands at %d minutes, the letters make it %d, and rounds %d", p.Name,
@@ -302,9 +293,31 @@ type deal struct {
 	tid   payment.TID
 }
 
+// deals are the payments between two circles that letters tell of.
+type deals struct {
+	made   map[deal]int64 // minutes
+	undone map[deal]bool  // by the hub
+}
+
+func newDeals() deals { return deals{made: map[deal]int64{}, undone: map[deal]bool{}} }
+
+// owed is what a circle owes the other, in minutes; less than 0: is owed.
+func (all deals) owed(us letter.CircleID) (minutes int64) {
+	for d, n := range all.made {
+		switch {
+		case all.undone[d]:
+		case d.payer == us:
+			minutes += n
+		default:
+			minutes -= n
+		}
+	}
+	return minutes
+}
+
 // counts puts a letter about a payment to what was made, or to what was undone. The key is the payer's, if
 // the letter is an ACCEPT: its embedded PROPOSE the payer must have signed.
-func (v *verifier) counts(r letter.Record, payer []byte, made map[deal]int64, undone map[deal]bool) {
+func (v *verifier) counts(r letter.Record, payer []byte, all deals) {
 	tid, side, ok, err := payment.OwnPayment(r)
 	d := deal{payer: r.From, tid: tid}
 	if side == payment.Payee {
@@ -315,9 +328,9 @@ func (v *verifier) counts(r letter.Record, payer []byte, made map[deal]int64, un
 		v.found(0, "letter %d from %s: %v", r.Seq, r.From, err)
 	case !ok:
 	case r.Kind == letter.Accept:
-		made[d] = v.accepted(r, payer)
+		all.made[d] = v.accepted(r, payer)
 	case r.Kind == letter.Aborted, r.Kind == letter.Forgiven:
-		undone[d] = true
+		all.undone[d] = true
 	}
 }
 
